@@ -1,0 +1,74 @@
+"""The linear model that is kept: coefficients for raw features, a link, a threshold."""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from smalgos.errors import UserError
+from smalgos.formats.block import Block, Csr
+from smalgos.learning import Model, require_array, require_number
+from smalgos.learning.losses import LOSSES
+from smalgos.learning.metrics import BinaryMetrics, MulticlassMetrics, RegressionMetrics
+
+
+class LinearModel(Model):
+    """Raw score ``x @ coef + intercept``, response ``link(raw)``."""
+
+    algorithm = "linear-learner"
+    kernels = "linear"
+
+    coef: NDArray[np.float32]  # (d, outputs)
+    intercept: NDArray[np.float64]  # (outputs,)
+    # Dense products are taken about this point, as in training: large means cancel before they
+    # are multiplied. It changes no result but by rounding.
+    shift: NDArray[np.float32]  # (d,)
+    threshold: float  # of the response, from which on the answer is 1
+    loss: str
+    predictor_type: str
+
+    def raw(self, features: Any) -> NDArray[np.float32]:
+        """Raw scores (n, outputs), before the link."""
+        if features.shape[1] != len(self.coef):
+            raise UserError(
+                f"rows of {features.shape[1]} features: the model was trained on {len(self.coef)}"
+            )
+        offset = np.zeros_like(self.shift) if isinstance(features, Csr) else self.shift
+        intercept = self.intercept + offset.astype(np.float64) @ self.coef.astype(np.float64)
+        weights = np.concatenate([self.coef, intercept[None].astype(np.float32)])
+        raw: NDArray[np.float32] = self.k.to_host(self.k.scores(features, offset, weights))
+        return raw
+
+    def predict(self, block: Block, **options: Any) -> dict[str, Any]:
+        """``score`` and, for classifiers, ``predicted_label``."""
+        scores = self.k.link(getattr(self.k, LOSSES[self.loss].kernel), self.raw(block.features))
+        if self.predictor_type == "regressor":
+            return {"score": scores[:, 0]}
+        if self.predictor_type == "binary_classifier":
+            label = (scores[:, 0] >= np.float32(self.threshold)).astype(np.int64)
+            return {"score": scores[:, 0], "predicted_label": label}
+        return {"score": scores, "predicted_label": scores.argmax(axis=1)}
+
+    def check(self) -> None:
+        """Raise `UserError` unless shapes, loss and task fit."""
+        if self.loss not in LOSSES or LOSSES[self.loss].predictor_type != self.predictor_type:
+            raise UserError(f"loss {self.loss!r} does not fit {self.predictor_type!r}")
+        require_array("coef", self.coef, (None, None))
+        outputs = self.coef.shape[1]
+        if outputs < 1 or (outputs > 1) != (self.predictor_type == "multiclass_classifier"):
+            raise UserError(f"{outputs} outputs do not fit {self.predictor_type}")
+        require_array("intercept", self.intercept, (outputs,))
+        require_array("shift", self.shift, (self.coef.shape[0],))
+        if not isinstance(self.threshold, float) or self.threshold != self.threshold:
+            require_number("threshold", self.threshold)
+
+
+def metrics(model: LinearModel) -> Any:
+    """The accumulator of the scores that the original reports."""
+    given = model.notes.get("hyperparameters", {})
+    f_beta = given.get("f_beta", 1.0)
+    if model.predictor_type == "regressor":
+        return RegressionMetrics()
+    if model.predictor_type == "binary_classifier":
+        return BinaryMetrics(f_beta=f_beta)
+    return MulticlassMetrics(model.coef.shape[1], given.get("accuracy_top_k", 3), f_beta=f_beta)

@@ -1,0 +1,260 @@
+"""What all estimators share: constructors made from the tables, fit, partial_fit, save."""
+
+import inspect
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, ClassVar, Self
+
+import numpy as np
+from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
+from sklearn.utils.multiclass import check_classification_targets
+from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
+
+from smalgos.algorithms import algorithm as algorithm_named
+from smalgos.errors import UserError
+from smalgos.formats.block import Block
+from smalgos.formats.channel import Arrays, Stream
+from smalgos.learning.model import Algorithm, Model
+from smalgos.learning.progress import Progress
+from smalgos.learning.state import Spec, State
+from smalgos.learning.train import train
+
+
+class Estimator(BaseEstimator):  # type: ignore[misc]
+    """Base of all estimators.
+
+    A subclass names its algorithm, ``class PCA(Estimator, algorithm="pca")``, and gets a
+    constructor with the hyperparameters of that algorithm's table. ``extra`` adds arguments that
+    only the estimator knows.
+    """
+
+    algorithm: ClassVar[Algorithm]
+    extra: ClassVar[dict[str, Any]] = {}
+    extra_doc: ClassVar[str] = ""
+
+    state_: State
+    model_: Model
+
+    def __init_subclass__(cls, algorithm: str | None = None, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        if algorithm is None:
+            return
+        cls.algorithm = algorithm_named(algorithm)
+        shown = cls.constructor_defaults()
+
+        def __init__(self: Any, **given: Any) -> None:  # noqa: N807
+            for name in given:
+                if name not in shown:
+                    raise TypeError(
+                        f"{type(self).__name__}() got an unexpected keyword argument {name!r}"
+                    )
+            self.__dict__.update(shown | given)
+
+        parameters = [inspect.Parameter("self", inspect.Parameter.POSITIONAL_OR_KEYWORD)]
+        parameters += [
+            inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default)
+            for name, default in shown.items()
+        ]
+        __init__.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+        __init__.__qualname__ = f"{cls.__name__}.__init__"
+        cls.__init__ = __init__  # type: ignore[method-assign]
+        table = cls.algorithm.parameters.document() + cls.extra_doc
+        cls.__doc__ = f"{inspect.cleandoc(cls.__doc__ or '')}\n\nParameters\n----------\n{table}\n"
+
+    @classmethod
+    def constructor_defaults(cls) -> dict[str, Any]:
+        """{argument: default}"""
+        table = cls.algorithm.parameters.constructor()
+        return {name: field.library_default for name, field in table.items()} | cls.extra
+
+    # -- what a subclass may change
+
+    def _settle(self) -> dict[str, Any]:
+        """Hyperparameters that the class and y decide."""
+        return {}
+
+    def _targets(self, y: Any, *, reset: bool) -> Any:
+        """y as the algorithm wants it; with `reset`, learn what there is to learn of it."""
+        return None
+
+    def _row_weights(self, y: Any, sample_weight: Any) -> Any:
+        """One weight per row, or None."""
+        return sample_weight
+
+    # -- the data
+
+    def _block(
+        self, X: Any, y: Any = None, sample_weight: Any = None, *, reset: bool = False
+    ) -> Block:
+        options: dict[str, Any] = {
+            "accept_sparse": "csr", "dtype": np.float32, "order": "C", "reset": reset,
+        }  # fmt: skip
+        if y is not None:
+            numeric = isinstance(self, RegressorMixin)
+            X, y = validate_data(self, X, y, y_numeric=numeric, **options)
+        else:
+            X = validate_data(self, X, **options)
+        weights = self._row_weights(y, sample_weight)
+        if weights is not None:
+            weights = _check_sample_weight(weights, X, dtype=np.float32, ensure_non_negative=True)
+        return Block.of(X, None if y is None else self._targets(y, reset=reset), weights)
+
+    def _channels(self, block: Block, X_val: Any = None, y_val: Any = None) -> dict[str, Stream]:
+        channels: dict[str, Stream] = {"train": Arrays(block)}
+        if X_val is not None:
+            if y_val is None and "labels" in block:
+                raise UserError("X_val is given without y_val")
+            channels["validation"] = Arrays(self._block(X_val, y_val))
+        elif y_val is not None:
+            raise UserError("y_val is given without X_val")
+        return channels
+
+    # -- training
+
+    def _seed(self) -> int:
+        state = self.random_state
+        if state is None:  # scikit-learn's "new numbers each time"
+            return int(np.random.SeedSequence().generate_state(1)[0])
+        if isinstance(state, np.random.RandomState):
+            return int(state.randint(2**31))
+        if isinstance(state, np.random.Generator):
+            return int(state.integers(2**31))
+        return int(state)
+
+    def _begin(self, block: Block, channels: dict[str, Stream]) -> State:
+        seed = self._seed()
+        spec = Spec.of(
+            block,
+            rows=len(block),
+            channels=frozenset(channels),
+            seed=seed,
+            device=self.device,
+        )
+        table = self.algorithm.parameters
+        given = {name: getattr(self, name) for name in table.constructor()}
+        parameters = table(**given | table.wired(spec) | self._settle() | {"random_state": seed})
+        return self.algorithm.state(parameters, spec)
+
+    def _train(self, channels: dict[str, Stream]) -> Self:
+        reporters: list[Callable[..., Any]] = list(getattr(self, "_callbacks", ()))
+        if self.verbose:
+            reporters.append(Progress(type(self).__name__))
+
+        def report(event: str, **facts: Any) -> bool:
+            return any([bool(r(event, **facts)) for r in reporters])
+
+        train(self.state_, channels, report=report, n_jobs=self.n_jobs)
+        self.model_ = self.state_.model()
+        if hasattr(self, "feature_names_in_"):
+            self.model_.notes["feature_names"] = [str(n) for n in self.feature_names_in_]
+        self._told(self.model_.notes)
+        return self
+
+    def _told(self, notes: dict[str, Any]) -> None:
+        """Add to the model's notes what loading it as an estimator needs."""
+
+    def set_callbacks(self, *callbacks: Callable[..., Any]) -> Self:
+        """Call these during training.
+
+        Parameters
+        ----------
+        *callbacks : callable
+            Called as ``callback(event, **facts)``: event "begin" (state), "batch" (state, p),
+            "pass" (state, p, metrics, rows) or "stop" (state, why). One that returns True from
+            "batch" or "pass" stops training.
+        """
+        self._callbacks = callbacks
+        return self
+
+    def _fit(
+        self, X: Any, y: Any = None, sample_weight: Any = None, X_val: Any = None, y_val: Any = None
+    ) -> Self:
+        again = bool(getattr(self, "warm_start", False)) and hasattr(self, "state_")
+        block = self._block(X, y, sample_weight, reset=not again)
+        channels = self._channels(block, X_val, y_val)
+        if again and self.state_.spec.channels == frozenset(channels):
+            self.state_.again(getattr(self, "epochs", 1))
+        else:
+            self.state_ = self._begin(block, channels)
+        return self._train(channels)
+
+    def _partial_fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> Self:
+        fresh = not hasattr(self, "state_")
+        block = self._block(X, y, sample_weight, reset=fresh)
+        channels = self._channels(block)
+        if fresh:
+            self.state_ = self._begin(block, channels)
+        self.state_.again()
+        return self._train(channels)
+
+    # -- prediction and files
+
+    def _predict(self, X: Any) -> dict[str, Any]:
+        check_is_fitted(self, "model_")
+        block = self._block(X).on(self.model_.k)
+        with self.model_.k.threads(self.n_jobs):
+            return self.model_.predict(block)
+
+    def save(self, path: str | Path, *, state: bool = False) -> None:
+        """Write the model as one safetensors file.
+
+        Parameters
+        ----------
+        path : str or Path
+        state : bool
+            Keep what `partial_fit` needs to go on, too.
+
+        Raises
+        ------
+        UserError, PlatformError
+            When the file cannot be written.
+        """
+        check_is_fitted(self, "model_")
+        self.model_.save(path, state=self.state_ if state else None)
+
+    def _restore(self, model: Model) -> None:
+        """Become the estimator of a loaded model."""
+        self.model_ = model
+        if "feature_names" in model.notes:
+            self.feature_names_in_ = np.array(model.notes["feature_names"], dtype=object)
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.sparse = True
+        return tags
+
+
+class Classifier(ClassifierMixin, Estimator):  # type: ignore[misc]
+    """Base of classifiers: labels of any kind become 0, 1, 2, ... and back."""
+
+    classes_: Any
+
+    def _targets(self, y: Any, *, reset: bool) -> Any:
+        check_classification_targets(y)
+        y = np.asarray(y)
+        if reset:
+            self.classes_ = np.unique(y)
+            if len(self.classes_) < 2:
+                raise UserError(
+                    f"y holds only one class, {self.classes_[0]!r}: "
+                    "a classifier needs samples of at least 2 classes"
+                )
+        codes = np.searchsorted(self.classes_, y)
+        known = self.classes_[np.minimum(codes, len(self.classes_) - 1)] == y
+        if not np.all(known):
+            raise UserError(
+                f"label {y[~known][0]!r} is not among the classes {self.classes_.tolist()}"
+            )
+        return codes.astype(np.float32)
+
+    def _told(self, notes: dict[str, Any]) -> None:
+        plain = self.classes_.tolist()
+        if plain != list(range(len(plain))):
+            notes["classes"] = plain
+
+    def _restore(self, model: Model) -> None:
+        super()._restore(model)
+        self.classes_ = np.array(model.notes.get("classes", range(self._class_count(model))))
+
+    def _class_count(self, model: Model) -> int:
+        raise AssertionError(f"{type(self).__name__} does not count the classes of {model}")

@@ -1,0 +1,212 @@
+"""Models: arrays and scalars that predict, saved as one safe file."""
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any, ClassVar, Self
+
+import numpy as np
+
+from smalgos.errors import UserError
+from smalgos.formats.block import Block
+from smalgos.kernels import load as load_kernels
+from smalgos.learning import files
+from smalgos.learning.parameters import Parameters
+from smalgos.learning.state import Flat, Part, State
+
+
+@dataclass(frozen=True)
+class Algorithm:
+    """What the outside needs to know of an algorithm; each algorithm's module has one.
+
+    Parameters
+    ----------
+    name : str
+        The original's image name.
+    label : str
+        What the original's ``#metrics`` lines call it.
+    parameters, state, model : type
+    channels : tuple of str
+        Optional ones in brackets: ``"[validation]"``.
+    envelope : str
+        Top key of a JSON response.
+    fields : tuple of str
+        Response fields, in the order of CSV columns.
+    label_size : int
+        Label columns of training CSV when the content type does not say.
+    metrics : callable, optional
+        ``metrics(model)``: an accumulator with ``add(labels, outputs)`` and ``result()``.
+    objective : str
+        Metric that early stopping and tuning look at, for `describe`.
+    """
+
+    name: str
+    label: str
+    parameters: type[Parameters]
+    state: type[State]
+    model: type["Model"]
+    channels: tuple[str, ...] = ("train",)
+    envelope: str = "predictions"
+    fields: tuple[str, ...] = ()
+    label_size: int = 1
+    metrics: Any = None
+    summary: str = ""
+
+    @property
+    def known_channels(self) -> dict[str, bool]:
+        """{channel: whether it is required}"""
+        return {c.strip("[]"): not c.startswith("[") for c in self.channels}
+
+
+class Model(Part, ABC):
+    """Arrays and scalars that predict.
+
+    Annotated attributes are fields, as in `Part`: all that `predict` needs.
+
+    Parameters
+    ----------
+    device : str
+    notes : dict, optional
+        How it came about: JSON values, saved in the header.
+    **values
+        The fields.
+    """
+
+    algorithm: ClassVar[str] = ""
+    kernels: ClassVar[str] = ""
+
+    def __init__(self, device: str = "cpu", notes: Mapping[str, Any] | None = None, **values: Any):
+        self.notes: dict[str, Any] = dict(notes or {})
+        self.k: Any = load_kernels(self.kernels, device)
+        for name, value in values.items():
+            is_array = isinstance(value, np.ndarray) and value.ndim > 0
+            setattr(self, name, self.k.asarray(value) if is_array else value)
+
+    @abstractmethod
+    def predict(self, block: Block, **options: Any) -> dict[str, Any]:
+        """{response field: one entry per row}, on the host, in the original's names."""
+
+    @abstractmethod
+    def check(self) -> None:
+        """Raise `UserError` unless every shape and offset is what `predict` relies on."""
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {
+            "device": self.k.device,
+            "notes": self.notes,
+            "flat": self.snapshot(self.k.to_host),
+        }
+
+    def __setstate__(self, kept: dict[str, Any]) -> None:
+        Model.__init__(self, kept["device"], kept["notes"])
+        self.restore(kept["flat"])
+
+    def save(self, path: str | Path, *, state: State | None = None) -> None:
+        """Write one safetensors file; with `state`, what training needs to go on is kept in it too.
+
+        Raises
+        ------
+        UserError, PlatformError
+            When the file cannot be written; nothing is left under its name then.
+        """
+        arrays, scalars = split(self.snapshot(self.k.to_host))
+        meta: dict[str, Any] = {
+            "algorithm": self.algorithm,
+            "library": library_version(),
+            "notes": self.notes,
+            "scalars": scalars,
+        }
+        if state is not None:
+            more, state_scalars = split(state.snapshot(state.k.to_host))
+            arrays |= {f"state.{name}": a for name, a in more.items()}
+            spec = state.spec
+            meta["state"] = {
+                "parameters": state.p.as_dict(),
+                "scalars": state_scalars,
+                "spec": {
+                    "columns": {n: list(c) for n, c in spec.columns.items()},
+                    "rows": spec.rows,
+                    "channels": sorted(spec.channels),
+                    "seed": spec.seed,
+                },
+            }
+        files.write(path, arrays, meta)
+
+    @classmethod
+    def from_parts(cls, arrays: Flat, meta: Mapping[str, Any], device: str, source: str) -> Self:
+        """The model that a file's arrays and header describe, checked.
+
+        Raises
+        ------
+        UserError
+            When a field is missing or does not fit the others.
+        """
+        flat = arrays | dict(_mapping(meta.get("scalars")))
+        expected = {name for name in cls.fields() if name not in cls.optional}
+        missing = sorted(n for n in expected if not any(k.split(".")[0] == n for k in flat))
+        surplus = sorted(n for n in flat if n.split(".")[0] not in cls.fields())
+        if missing or surplus:
+            said = f"lacks {missing[0]}" if missing else f"has a field {surplus[0]} that is unknown"
+            raise UserError(f"{source}: the {cls.algorithm} model {said}; the file is not usable")
+        model = cls(device, _mapping(meta.get("notes")))
+        model.restore(flat, lambda v: model.k.asarray(v) if isinstance(v, np.ndarray) else v)
+        try:
+            model.check()
+        except UserError as e:
+            raise UserError(f"{source}: {e}") from None
+        except (AttributeError, IndexError, KeyError, TypeError) as e:
+            raise UserError(f"{source}: a field has a wrong type ({e})") from None
+        return model
+
+    optional: ClassVar[tuple[str, ...]] = ()  # fields that may be None
+
+
+def _mapping(value: Any) -> dict[str, Any]:
+    return value if isinstance(value, dict) else {}
+
+
+def split(flat: Flat) -> tuple[Flat, Flat]:
+    """(arrays, scalars) of a snapshot."""
+    arrays = {n: v for n, v in flat.items() if isinstance(v, np.ndarray) and v.ndim > 0}
+    scalars = {n: _plain(v) for n, v in flat.items() if n not in arrays}
+    return arrays, scalars
+
+
+def _plain(value: Any) -> Any:
+    return value.item() if hasattr(value, "item") else value
+
+
+def library_version() -> str:
+    """Version of the installed package."""
+    try:
+        return version("smalgos")
+    except PackageNotFoundError:  # a checkout that was never installed
+        return "0"
+
+
+def require_array(name: str, value: Any, shape: tuple[int | None, ...], kind: str = "f") -> None:
+    """Raise `UserError` unless value is a finite array of that shape (None: any length).
+
+    Parameters
+    ----------
+    kind : str
+        NumPy's kinds of dtype that are allowed.
+    """
+    if not isinstance(value, np.ndarray) or value.dtype.kind not in kind:
+        raise UserError(f"{name} is not an array of numbers")
+    fits = value.ndim == len(shape) and all(
+        want is None or have == want for have, want in zip(value.shape, shape, strict=True)
+    )
+    if not fits:
+        raise UserError(f"{name} has shape {value.shape}, not {shape}")
+    if not np.isfinite(value).all():
+        raise UserError(f"{name} holds values that are not finite")
+
+
+def require_number(name: str, value: Any) -> None:
+    """Raise `UserError` unless value is a finite number."""
+    if not isinstance(value, int | float) or isinstance(value, bool) or not math.isfinite(value):
+        raise UserError(f"{name} is not a finite number")
