@@ -138,6 +138,11 @@ class PCAModel(Model):
     trace: float  # of the scatter matrix: the sum of all d squared singular values
     n: int  # rows
 
+    @property
+    def width(self) -> int:
+        """Number of features of a row."""
+        return len(self.v)
+
     def predict(self, block: Block, **options: Any) -> dict[str, Any]:
         """``{"projection": (n, k)}``, ascending: the first principal component comes last."""
         return {"projection": self.project(block.features)[:, ::-1]}

@@ -10,7 +10,9 @@ from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
+import smalgos
 from smalgos.algorithms import algorithm as algorithm_named
+from smalgos.algorithms import read_model
 from smalgos.errors import UserError
 from smalgos.formats.block import Block
 from smalgos.formats.channel import Arrays, Stream
@@ -69,6 +71,11 @@ class Estimator(BaseEstimator):  # type: ignore[misc]
 
     # -- what a subclass may change
 
+    @classmethod
+    def shows(cls, model: Model) -> bool:
+        """Whether a loaded model of the algorithm is this class's."""
+        return True
+
     def _settle(self) -> dict[str, Any]:
         """Hyperparameters that the class and y decide."""
         return {}
@@ -94,10 +101,11 @@ class Estimator(BaseEstimator):  # type: ignore[misc]
             X, y = validate_data(self, X, y, y_numeric=numeric, **options)
         else:
             X = validate_data(self, X, **options)
+        labels = None if y is None else self._targets(y, reset=reset)
         weights = self._row_weights(y, sample_weight)
         if weights is not None:
             weights = _check_sample_weight(weights, X, dtype=np.float32, ensure_non_negative=True)
-        return Block.of(X, None if y is None else self._targets(y, reset=reset), weights)
+        return Block.of(X, labels, weights)
 
     def _channels(self, block: Block, X_val: Any = None, y_val: Any = None) -> dict[str, Stream]:
         channels: dict[str, Stream] = {"train": Arrays(block)}
@@ -189,8 +197,11 @@ class Estimator(BaseEstimator):  # type: ignore[misc]
 
     # -- prediction and files
 
-    def _predict(self, X: Any) -> dict[str, Any]:
+    def _check_fitted(self) -> None:
         check_is_fitted(self, "model_")
+
+    def _predict(self, X: Any) -> dict[str, Any]:
+        self._check_fitted()
         block = self._block(X).on(self.model_.k)
         with self.model_.k.threads(self.n_jobs):
             return self.model_.predict(block)
@@ -209,12 +220,13 @@ class Estimator(BaseEstimator):  # type: ignore[misc]
         UserError, PlatformError
             When the file cannot be written.
         """
-        check_is_fitted(self, "model_")
+        self._check_fitted()
         self.model_.save(path, state=self.state_ if state else None)
 
     def _restore(self, model: Model) -> None:
         """Become the estimator of a loaded model."""
         self.model_ = model
+        self.n_features_in_ = model.width
         if "feature_names" in model.notes:
             self.feature_names_in_ = np.array(model.notes["feature_names"], dtype=object)
 
@@ -228,11 +240,12 @@ class Classifier(ClassifierMixin, Estimator):  # type: ignore[misc]
     """Base of classifiers: labels of any kind become 0, 1, 2, ... and back."""
 
     classes_: Any
+    _announced = False  # whether partial_fit was told all classes
 
     def _targets(self, y: Any, *, reset: bool) -> Any:
         check_classification_targets(y)
         y = np.asarray(y)
-        if reset:
+        if reset and not self._announced:
             self.classes_ = np.unique(y)
             if len(self.classes_) < 2:
                 raise UserError(
@@ -258,3 +271,42 @@ class Classifier(ClassifierMixin, Estimator):  # type: ignore[misc]
 
     def _class_count(self, model: Model) -> int:
         raise AssertionError(f"{type(self).__name__} does not count the classes of {model}")
+
+
+def load_estimator(path: str | Path, device: str = "auto") -> Any:
+    """The fitted estimator of a model file; see `smalgos.load`."""
+    model, meta, arrays = read_model(path, device)
+    cls = estimator_of(model)
+    settings = model.notes.get("hyperparameters", {})
+    known = {n: v for n, v in settings.items() if n in cls.constructor_defaults()}
+    estimator = cls(**known, device=device)
+    estimator._restore(model)
+    if "state" in meta:
+        estimator.state_ = _state_of(cls, meta["state"], arrays, device, str(path))
+    return estimator
+
+
+def estimator_of(model: Model) -> type[Estimator]:
+    """The class that shows a model."""
+    for name in smalgos._ESTIMATORS:
+        cls: type[Estimator] = getattr(smalgos, name)
+        if cls.algorithm.name == model.algorithm and cls.shows(model):
+            return cls
+    raise UserError(f"no estimator shows {model.algorithm} models; use smalgos predict")
+
+
+def _state_of(cls: type[Estimator], kept: Any, arrays: Any, device: str, source: str) -> State:
+    """The training state of a model file."""
+    try:
+        spec = Spec(
+            columns={name: tuple(c) for name, c in kept["spec"]["columns"].items()},
+            rows=kept["spec"]["rows"],
+            channels=frozenset(kept["spec"]["channels"]),
+            seed=kept["spec"]["seed"],
+            device=device,
+        )
+        state = cls.algorithm.state(cls.algorithm.parameters(**kept["parameters"]), spec)
+        state.restore(arrays | kept["scalars"], state.k.asarray)
+    except (AttributeError, KeyError, TypeError, ValueError) as e:
+        raise UserError(f"{source}: the training state in it does not fit ({e})") from e
+    return state

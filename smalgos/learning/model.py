@@ -85,6 +85,11 @@ class Model(Part, ABC):
             is_array = isinstance(value, np.ndarray) and value.ndim > 0
             setattr(self, name, self.k.asarray(value) if is_array else value)
 
+    @property
+    @abstractmethod
+    def width(self) -> int:
+        """Number of features of a row."""
+
     @abstractmethod
     def predict(self, block: Block, **options: Any) -> dict[str, Any]:
         """{response field: one entry per row}, on the host, in the original's names."""

@@ -27,6 +27,11 @@ class LinearModel(Model):
     loss: str
     predictor_type: str
 
+    @property
+    def width(self) -> int:
+        """Number of features of a row."""
+        return len(self.coef)
+
     def raw(self, features: Any) -> NDArray[np.float32]:
         """Raw scores (n, outputs), before the link."""
         if features.shape[1] != len(self.coef):

@@ -1,0 +1,427 @@
+"""What Linear Learner knows while it trains: all models' weights, the scaler, the scores so far."""
+
+import math
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from smalgos.algorithms.linear_learner.model import LinearModel
+from smalgos.algorithms.linear_learner.parameters import grid
+from smalgos.errors import NotReady, UserError
+from smalgos.formats.block import Block, Csr
+from smalgos.learning import Constant, Factor, MiniBatch, Pass, Spec, Sum
+from smalgos.learning.losses import LOSSES
+from smalgos.learning.metrics import best_threshold
+from smalgos.learning.rows import blame_row, check_finite, check_labels, single_labels
+
+ABSENT_CLASS_WEIGHT = 1e6  # of a class that the scaler's rows lack, as the original's logs show
+START = 1  # purpose of the random numbers that weights start from
+
+
+class LinearLearnerState(MiniBatch):
+    """All candidate models, side by side.
+
+    Phases: "scale" (a look at the first rows for means and deviations), then "train" and
+    "validate" in turn, and "calibrate" where a threshold is to be chosen without a validation
+    channel.
+    """
+
+    kernels = "linear"
+    first_phase = "scale"
+
+    # The scaler's sums are taken about the first row, so that constant features have deviation 0.
+    origin: NDArray[np.float64] | None  # (d + 1,) features, label
+    sums: Sum[NDArray[np.float64]]  # (d + 1,)
+    squares: Sum[NDArray[np.float64]]  # (d + 1,)
+    class_counts: Sum[NDArray[np.int64]]  # (classes,)
+    measured: Sum[int]  # rows
+    mean: NDArray[np.float32]  # (d,)
+    std: NDArray[np.float32]  # (d,)
+    label_mean: float
+    label_std: float
+
+    # What judging has found in this reading.
+    judged_loss: Sum[NDArray[np.float64]]  # (models,)
+    judged_rows: Sum[int]
+    counts: Sum[NDArray[np.int64] | None]  # (models, 2, bins) scores by label
+
+    loss_curve: NDArray[np.float64]  # (epochs, models) mean training loss of each epoch
+    validation_curve: NDArray[np.float64]  # (epochs, models)
+    criterion_curve: NDArray[np.float64]  # (epochs,) what early stopping looked at
+    scores: NDArray[np.float64]  # (models,) each one's best value of the criterion
+    best_model: int
+    threshold: float
+
+    # -- what is trained
+
+    def begin(self, spec: Spec) -> None:
+        """Allocate the sums of the scaler and all weights."""
+        d, models = spec.width, self.p.num_models
+        self.loss = LOSSES[self.p.loss]
+        self.origin, self.sums, self.squares = None, np.zeros(d + 1), np.zeros(d + 1)
+        self.class_counts, self.measured = np.zeros(max(self.p.classes, 2), np.int64), 0
+        self.mean, self.std = np.zeros(d, np.float32), np.ones(d, np.float32)
+        self.label_mean, self.label_std = 0.0, 1.0
+        self.judged_loss, self.judged_rows, self.counts = np.zeros(models), 0, None
+        self.loss_curve, self.validation_curve = np.empty((0, models)), np.empty((0, models))
+        self.criterion_curve, self.scores = np.empty(0), np.full(models, np.nan)
+        self.best_model, self.threshold = 0, self.loss.threshold
+        super().begin(spec)
+
+    def compose(self, spec: Spec) -> None:
+        """Set schedule, weights, optimizer."""
+        p, d = self.p, spec.width
+        settings = self.settings()
+
+        def of_models(name: str, dtype: Any) -> Any:
+            return np.array([s[name] for s in settings], dtype)
+
+        self.decay = of_models("wd", np.float32)
+        rate = of_models("learning_rate", np.float32)
+        self.schedule = Constant(rate)
+        if p.use_lr_scheduler:
+            self.schedule = Factor(
+                rate,
+                of_models("lr_scheduler_step", np.int64),
+                p.lr_scheduler_factor,
+                of_models("lr_scheduler_minimum_lr", np.float32),
+            )
+        self.layout = self.k.Layout(p.num_models, p.classes)
+        self.optimizer = self.k.Optimizer(
+            p.optimizer, momentum=p.momentum, beta_1=p.beta_1, beta_2=p.beta_2
+        )
+        constants = [getattr(p, name) for name in self.loss.constants]
+        self.kernel_loss = self.k.Loss(getattr(self.k, self.loss.kernel), *constants)
+        self.weights = {"w": self.layout.pack(self.start(d))}
+        self.slots = {"w": self.optimizer.slots(self.weights["w"])}
+        self.loss_sum = np.zeros(p.num_models)
+
+    def start(self, d: int) -> NDArray[np.float32]:
+        """Weights (d + 1, models, classes) to start from; the last row is the bias.
+
+        Models of different settings start alike, as each would alone; those that only repeat a
+        setting start elsewhere.
+        """
+        p = self.p
+        distinct = len(grid(p, 1.0))
+        weights = np.empty((d + 1, p.num_models, p.classes), np.float32)
+        weights[d] = p.init_bias
+        starts = []
+        for repeat in range(-(-p.num_models // distinct)):
+            u = self.k.uniforms(self.spec.seed, START, repeat, 0, d, 2 * p.classes)
+            if p.init_method == "uniform":
+                w = p.init_scale * (2 * u[:, : p.classes] - 1)
+            else:  # Box and Muller's transform
+                radius = np.sqrt(-2 * np.log1p(-u[:, : p.classes]))
+                w = p.init_sigma * radius * np.cos(2 * np.pi * u[:, p.classes :])
+            starts.append(w)
+        for model in range(p.num_models):
+            weights[:d, model] = starts[model // distinct]
+        return weights
+
+    def settings(self) -> list[dict[str, Any]]:
+        """What each model varies."""
+        negatives, positives = self.class_counts[:2]
+        balanced = float(negatives / max(positives, 1)) if negatives else 1.0
+        tried = grid(self.p, balanced)
+        return [tried[model % len(tried)] for model in range(self.p.num_models)]
+
+    # -- the rows
+
+    def labels_of(self, block: Block) -> Any:
+        """The labels, checked."""
+        labels = single_labels(block)
+        if self.p.predictor_type == "regressor":
+            check_labels(block, np.isfinite(labels), "must be a finite number")
+        elif self.p.predictor_type == "binary_classifier":
+            check_labels(block, (labels == 0) | (labels == 1), "binary_classifier takes 0 or 1")
+        else:
+            good = (labels >= 0) & (labels < self.p.num_classes) & (labels == np.floor(labels))
+            check_labels(
+                block, good, f"must be a whole number below num_classes={self.p.num_classes}"
+            )
+        return labels
+
+    def ready(self, block: Block) -> Block:
+        """Labels checked, dense features scaled. Sparse ones are scaled by way of the weights."""
+        self.labels_of(block)
+        if isinstance(block.features, Csr):
+            check_finite(block)
+            return block
+        scaled = np.empty(block.features.shape, np.float32)
+        bad = self.k.standardise(block.features, self.mean, 1 / self.std, scaled)
+        if bad >= 0:
+            blame_row(block, bad)
+        return block.replace(features=scaled)
+
+    # -- the scaler
+
+    def next_pass(self) -> Pass | None:
+        """The scaler's look, then epochs, then maybe the choice of a threshold."""
+        p = self.p
+        if self.phase == "scale":
+            return Pass(
+                "scale", self.measure, self.choose_scale, rows=self.block_rows(),
+                batch=p.mini_batch_size, limit=p.num_point_for_scaler, shuffle=p.shuffle,
+                tail="drop" if p.drop_last else "keep", look=True,
+            )  # fmt: skip
+        if self.phase == "calibrate":
+            return Pass(
+                "calibrate", self.judge, self.calibrate, prepare=self.ready,
+                rows=self.block_rows(), limit=p.num_calibration_samples,
+            )  # fmt: skip
+        return super().next_pass()
+
+    def measure(self, block: Block) -> None:
+        """Add to the scaler's sums."""
+        labels = self.labels_of(block)
+        check_finite(block)
+        features, d = block.features, self.spec.width
+        if self.origin is None:
+            first = np.zeros(d) if isinstance(features, Csr) else features[0]
+            self.origin = np.append(first, labels[0]).astype(np.float64)
+        y = labels.astype(np.float64) - self.origin[d]
+        if isinstance(features, Csr):
+            rows = features.tight()
+            v = rows.values.astype(np.float64)
+            self.sums[:d] += np.bincount(rows.indices, v, d)
+            self.squares[:d] += np.bincount(rows.indices, v * v, d)
+        else:
+            x = features.astype(np.float64) - self.origin[:d]
+            self.sums[:d] += x.sum(axis=0)
+            self.squares[:d] += (x * x).sum(axis=0)
+        self.sums[d] += y.sum()
+        self.squares[d] += (y * y).sum()
+        if self.p.predictor_type != "regressor":
+            self.class_counts += np.bincount(
+                labels.astype(np.int64), minlength=len(self.class_counts)
+            )
+        self.measured += len(block)
+
+    def choose_scale(self) -> None:
+        """Settle means and deviations; go on to train."""
+        p, n, d = self.p, self.measured, self.spec.width
+        assert self.origin is not None
+        shifted = self.sums / n
+        mean = self.origin + shifted
+        std = np.sqrt(np.maximum(self.squares / n - shifted * shifted, 0))
+        std[std == 0] = 1.0
+        if p.normalize_data:
+            self.std = std[:d].astype(np.float32)
+        if p.normalize_data and p.unbias_data:
+            self.mean = mean[:d].astype(np.float32)
+        if p.predictor_type == "regressor":
+            self.label_mean = float(mean[d]) if p.unbias_label else 0.0
+            self.label_std = float(std[d]) if p.normalize_label else 1.0
+        if "model" in self.spec.side:
+            self.weights["w"] = self.layout.pack(self.start_from(self.spec.side["model"]))
+        self.phase = "train"
+
+    def start_from(self, model: LinearModel) -> NDArray[np.float32]:
+        """An earlier model's weights, in the terms of this run's scaler, for all models."""
+        d, p = self.spec.width, self.p
+        if not isinstance(model, LinearModel) or model.coef.shape != (d, p.classes):
+            raise UserError(
+                f"the model channel does not hold a linear-learner model of {d} features and "
+                f"{p.classes} outputs"
+            )
+        coef = model.coef.astype(np.float64)
+        w = coef * self.std[:, None] / self.label_std
+        b = (model.intercept + self.mean @ coef - self.label_mean) / self.label_std
+        one = np.concatenate([w, b[None]])
+        return np.repeat(one[:, None], p.num_models, axis=1).astype(np.float32)
+
+    # -- learning
+
+    def learn(self, block: Block, rates: Any) -> NDArray[np.float64]:
+        """One step per mini-batch for all models; the sums of their losses."""
+        p = self.p
+        labels = (block.labels.astype(np.float64) - self.label_mean) / self.label_std
+        weights = np.ones(len(block)) if block.weights is None else block.weights
+        if p.balance_multiclass_weights:
+            weights = weights * self.balanced_weights()[labels.astype(np.int64)]
+        positive = [s["positive_example_weight_mult"] for s in self.settings()]
+        sums: NDArray[np.float64] = self.k.train(
+            block.features,
+            labels.astype(np.float32),
+            weights.astype(np.float32),
+            p.mini_batch_size,
+            self.layout,
+            self.weights["w"],
+            self.slots["w"],
+            self.optimizer,
+            self.kernel_loss,
+            self.k.Strengths(
+                rates=rates,
+                decay=self.decay,
+                l1=np.full(p.num_models, p.l1, np.float32),
+                bias_rate=p.bias_lr_mult if p.use_bias else 0.0,
+                bias_decay=p.bias_wd_mult,
+                positive=np.array(positive, np.float32),
+            ),
+            self.step,
+            self.mean,
+            1 / self.std,
+        )
+        return sums
+
+    def balanced_weights(self) -> NDArray[np.float64]:
+        """Weights of the classes: the inverse of their frequency among the scaler's rows."""
+        counts = self.class_counts.astype(np.float64)
+        share = np.where(counts > 0, counts, 1) / counts.sum()
+        return np.where(counts > 0, 1 / share, ABSENT_CLASS_WEIGHT)
+
+    # -- judging
+
+    @property
+    def objective(self) -> str:
+        """Name of the mean loss in log lines."""
+        return self.loss.metric
+
+    @property
+    def criterion_name(self) -> str:
+        """Name of what early stopping looks at."""
+        by_score = self.p.selects_by_score and self.validates
+        return f"sampled_{self.p.criterion}" if by_score else self.objective
+
+    @property
+    def goal(self) -> str:  # type: ignore[override]
+        """Of the criterion."""
+        return "max" if self.p.selects_by_score and self.validates else "min"
+
+    def epoch_losses(self) -> tuple[float, dict[str, float], dict[str, Any]]:
+        """Judge by the mean training loss."""
+        losses = self.loss_sum / max(self.loss_rows, 1)
+        self.loss_curve = np.vstack([self.loss_curve, losses])
+        metrics = {f"train:{self.objective}": float(losses[0])}
+        finite = np.where(np.isfinite(losses), losses, np.inf)
+        if self.validates:
+            return float(finite.min()), metrics, {}
+        weights = self.elect(finite)
+        if self.calibrates:
+            weights["all"] = self.weights["w"]
+        return float(finite.min()), metrics, weights
+
+    def elect(
+        self, values: NDArray[np.float64], thresholds: NDArray[np.float64] | None = None
+    ) -> dict[str, Any]:
+        """Note every model's value of the criterion; the weights of the best one."""
+        sign = 1 if thresholds is None else -1  # losses are minimised, scores maximised
+        self.scores = sign * np.fmin(sign * self.scores, sign * values)
+        model = int((sign * values).argmin())
+        self.criterion_curve = np.append(self.criterion_curve, values[model])
+        if not sign * values[model] < self.stopping.best:
+            return {}
+        self.best_model = model
+        if thresholds is not None:
+            self.threshold = float(thresholds[model])
+        return {"w": self.layout.unpack(self.weights["w"])[:, model]}
+
+    def judge(self, block: Block) -> None:
+        """Add all models' losses on the rows, in the label's own units, and their scores."""
+        packed = self.best["all"] if self.phase == "calibrate" else self.weights["w"]
+        raw = self.k.score(block.features, packed, self.layout, self.mean, 1 / self.std)
+        if self.p.predictor_type == "regressor":
+            raw = raw * np.float32(self.label_std) + np.float32(self.label_mean)
+        weights = np.ones(len(block), np.float32) if block.weights is None else block.weights
+        if self.p.selects_by_score and self.judged_rows < self.p.num_calibration_samples:
+            if self.counts is None:
+                self.counts = np.zeros((self.p.num_models, 2, self.k.BINS), np.int64)
+            self.k.histogram(raw, block.labels, self.counts)
+        positive = [s["positive_example_weight_mult"] for s in self.settings()]
+        self.judged_loss = self.judged_loss + self.k.losses(
+            raw, block.labels, weights, self.layout, self.kernel_loss,
+            np.array(positive, np.float32),
+        )  # fmt: skip
+        self.judged_rows += len(block)
+
+    def judged(self) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64] | None]:
+        """(mean losses, values of the criterion, thresholds or None) of all models."""
+        losses = self.judged_loss / max(self.judged_rows, 1)
+        self.judged_loss, self.judged_rows = np.zeros(self.p.num_models), 0
+        if self.counts is None:
+            return losses, np.where(np.isfinite(losses), losses, np.inf), None
+        p, default = self.p, 0.0 if self.loss.name == "logistic" else self.loss.threshold
+        thresholds, values = best_threshold(
+            self.counts, self.k.bin_edges(), p.criterion, default=default, f_beta=p.f_beta,
+            target_precision=p.target_precision, target_recall=p.target_recall,
+        )  # fmt: skip
+        self.counts = None
+        if self.loss.name == "logistic":
+            thresholds = np.array([_sigmoid(t) for t in thresholds])
+        return losses, values, thresholds
+
+    def verdict(self) -> tuple[float, dict[str, float], dict[str, Any]]:
+        """Judge by the validation rows."""
+        losses, values, thresholds = self.judged()
+        self.validation_curve = np.vstack([self.validation_curve, losses])
+        weights = self.elect(values, thresholds)
+        value = float(self.criterion_curve[-1])
+        return value, {f"validation:{self.objective}": float(losses[0]), "criteria": value}, weights
+
+    @property
+    def calibrates(self) -> bool:
+        """Whether a threshold is chosen on the training rows after the last epoch."""
+        return self.p.selects_by_score and not self.validates and self.spec.replayable
+
+    def decide(self, value: float, weights: dict[str, Any], epoch: int, *, last: bool) -> None:
+        """Keep the best; when training is over, maybe choose a threshold."""
+        super().decide(value, weights, epoch, last=last)
+        if self.phase == "done" and self.calibrates:
+            self.phase = "calibrate"
+
+    def calibrate(self) -> None:
+        """Choose model and threshold on the training rows, with the weights of the best epoch."""
+        _, values, thresholds = self.judged()
+        assert thresholds is not None
+        self.scores = values
+        self.best_model = int(values.argmax())
+        self.threshold = float(thresholds[self.best_model])
+        self.best = {"w": self.layout.unpack(self.best["all"])[:, self.best_model].copy()}
+        self.phase = "done"
+
+    # -- the model
+
+    def finish(self) -> LinearModel:
+        """The best model so far, for raw features."""
+        if not self.step:
+            raise NotReady("Linear Learner has seen no mini-batch yet")
+        p, d = self.p, self.spec.width
+        if "w" in self.best:
+            w = self.best["w"].astype(np.float64)
+        else:  # before the end of the first epoch
+            w = self.layout.unpack(self.weights["w"])[:, self.best_model].astype(np.float64)
+        coef = w[:d] / self.std[:, None] * self.label_std
+        intercept = w[d] * self.label_std + self.label_mean - self.mean @ coef
+        settings = self.settings()
+        fixed = {"optimizer": p.optimizer, "lr_scheduler_factor": p.lr_scheduler_factor, "l1": p.l1}
+        table = [
+            {**setting, "score": float(score)}
+            for setting, score in zip(settings, self.scores, strict=True)
+        ]
+        return LinearModel(
+            self.k.device,
+            notes={
+                "hyperparameters": p.as_dict(),
+                "model": self.best_model,
+                "setting": {**settings[self.best_model], **fixed},
+                "epoch": self.stopping.at,
+                "epochs": self.epoch,
+                "models": table,
+                "loss_curve": self.loss_curve[:, self.best_model].tolist(),
+            },
+            coef=coef.astype(np.float32),
+            intercept=intercept,
+            shift=self.mean,
+            threshold=self.threshold,
+            loss=p.loss,
+            predictor_type=p.predictor_type,
+        )
+
+
+def _sigmoid(raw: float) -> float:
+    """The response of a raw threshold; infinite ones stay infinite: they are never, always met."""
+    if math.isinf(raw):
+        return raw
+    return 1 / (1 + math.exp(-raw)) if raw > -700 else 0.0

@@ -1,0 +1,42 @@
+"""The command line. Modules of commands import what is heavy only when a command runs."""
+
+from typing import Any
+
+import click
+
+from smalgos.cli.check import doctor, warmup
+from smalgos.cli.predict import predict
+from smalgos.cli.show import algorithms, describe, inspect
+from smalgos.cli.train import container, train
+from smalgos.errors import PlatformError, UserError
+
+
+class Commands(click.Group):
+    """A group whose commands end with one line where the user or the machine is at fault."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run a command."""
+        try:
+            return super().invoke(ctx)
+        except (UserError, PlatformError) as e:
+            raise click.ClickException(str(e)) from e
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """The commands in the order in which they were added."""
+        return list(self.commands)
+
+
+@click.group(
+    cls=Commands,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
+@click.version_option(package_name="smalgos", message="%(prog)s %(version)s")
+def main() -> None:
+    """The built-in algorithms of Amazon SageMaker, on this machine.
+
+    Begin with `smalgos algorithms`, then `smalgos describe ALGO`.
+    """
+
+
+for _command in (algorithms, describe, train, predict, inspect, warmup, doctor, container):
+    main.add_command(_command)
