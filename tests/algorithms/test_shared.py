@@ -1,0 +1,233 @@
+"""What every registered algorithm must hold: written once, run over all of them."""
+
+import copy
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from smalgos.algorithms import MODULES, algorithm, load_model
+from smalgos.errors import NotReady, UserError
+from smalgos.formats.block import Block, Csr
+from smalgos.formats.channel import Arrays, Stream
+from smalgos.learning import Checkpoint, Spec, train
+from smalgos.learning.train import end_pass, run_pass
+
+# Hyperparameters that make a small, complete run; one entry per kind of run worth telling apart.
+RUNS = {
+    "pca": [{"num_components": "3"}, {"num_components": "2", "algorithm_mode": "stable"}],
+    "linear-learner": [
+        {"predictor_type": "binary_classifier", "mini_batch_size": "32", "epochs": "3"},
+        {"predictor_type": "regressor", "mini_batch_size": "50", "epochs": "2", "optimizer": "sgd",
+         "learning_rate": "0.01"},
+        {"predictor_type": "multiclass_classifier", "num_classes": "3", "mini_batch_size": "40",
+         "epochs": "2", "num_models": "3"},
+    ],
+}  # fmt: skip
+CASES = [(name, i) for name in sorted(MODULES) for i in range(len(RUNS[name]))]
+
+
+def data(name, run, n=300, d=5, seed=0):
+    rng = np.random.default_rng(seed)
+    X = (rng.standard_normal((n, d)) * [1, 10, 0.1, 1, 1] + [0, 5, 0, 0, 100]).astype(np.float32)
+    kind = run.get("predictor_type", "")
+    score = X @ rng.standard_normal(d)
+    y = {"regressor": score, "multiclass_classifier": np.argsort(np.argsort(score)) * 3 // n}
+    labels = y.get(kind, score > np.median(score)).astype(np.float32)
+    return Block.of(X, labels)
+
+
+def fresh(name, run, block, channels=("train",), rows=None):
+    a = algorithm(name)
+    return a.state(a.parameters.parse(run), Spec.of(block, rows=rows, channels=frozenset(channels)))
+
+
+def learnt(name, run, stream, block, validation=None, **options):
+    channels = {"train": stream}
+    if validation is not None:
+        channels["validation"] = Arrays(validation)
+    state = fresh(name, run, block, channels)
+    train(state, channels, **options)
+    return state
+
+
+def saved(model, folder, name="m.safetensors"):
+    model.save(folder / name)
+    return (folder / name).read_bytes()
+
+
+class Cut(Stream):
+    """A stream with cuts of its own."""
+
+    def __init__(self, block, cuts):
+        super().__init__()
+        self.block, self.cuts = block, sorted({0, len(block), *cuts})
+
+    def open(self, order=None, *, limited=False, rows=None):
+        for a, b in zip(self.cuts[:-1], self.cuts[1:], strict=True):
+            yield self.block[a:b]
+
+
+@pytest.mark.parametrize(("name", "i"), CASES)
+def test_the_sources_cuts_change_no_byte(name, i, tmp_path):
+    run = RUNS[name][i]
+    block = data(name, run)
+    want = saved(learnt(name, run, Arrays(block), block).model(), tmp_path)
+
+    @settings(max_examples=8, deadline=None)
+    @given(st.lists(st.integers(1, 299), max_size=12))
+    def check(cuts):
+        assert saved(learnt(name, run, Cut(block, cuts), block).model(), tmp_path) == want
+
+    check()
+
+
+@pytest.mark.parametrize(("name", "i"), CASES)
+def test_threads_change_no_byte(name, i, tmp_path):
+    run = RUNS[name][i]
+    block = data(name, run, n=9000)
+    files = {
+        saved(learnt(name, run, Arrays(block), block, n_jobs=n).model(), tmp_path)
+        for n in (1, 2, 5)
+    }
+    assert len(files) == 1
+
+
+@pytest.mark.parametrize(("name", "i"), CASES)
+@pytest.mark.parametrize("validated", [False, True])
+def test_resuming_behind_any_checkpoint_changes_no_byte(name, i, validated, tmp_path):
+    """Training is left behind every checkpoint in turn, and resumed by a fresh state."""
+    run = RUNS[name][i]
+    block, held = data(name, run), data(name, run, n=120, seed=1)
+    if validated and "[validation]" not in algorithm(name).channels:
+        return
+    validation = held if validated else None
+    want = saved(learnt(name, run, Arrays(block), block, validation).model(), tmp_path)
+    for behind in range(1, 60):
+        path = tmp_path / f"checkpoint-{behind}"
+
+        class Once(Checkpoint):
+            """Stops behind one checkpoint, as a kill would."""
+
+            def offer(self, state, *, force=False, behind=behind):
+                super().offer(state, force=force)
+                if self._count == behind:
+                    raise KeyboardInterrupt
+
+        try:
+            learnt(name, run, Arrays(block), block, validation, checkpoint=Once(path, blocks=1))
+        except KeyboardInterrupt:
+            again = learnt(
+                name, run, Arrays(block), block, validation,
+                checkpoint=Checkpoint(path, blocks=1),
+            )  # fmt: skip
+            assert saved(again.model(), tmp_path) == want, behind
+        else:
+            assert behind > 2
+            return
+    raise AssertionError("training never ended")
+
+
+@pytest.mark.parametrize(("name", "i"), CASES)
+def test_a_state_survives_a_copy_in_the_middle(name, i, tmp_path):
+    """copy.deepcopy and joblib carry fields; what is left goes on to the same bytes."""
+    run = RUNS[name][i]
+    block = data(name, run)
+    want = saved(learnt(name, run, Arrays(block), block).model(), tmp_path)
+    state, channels = fresh(name, run, block), {"train": Arrays(block)}
+    while (p := state.next_pass()) is not None:
+        state = copy.deepcopy(state)
+        p = state.next_pass()
+        run_pass(state, p, channels)
+        end_pass(state, p)
+    assert saved(state.finish(), tmp_path) == want
+
+
+@pytest.mark.parametrize(("name", "i"), CASES)
+def test_merging_halves(name, i):
+    """Exact merges equal one state over all rows up to rounding; statistical ones come near."""
+    run = RUNS[name][i]
+    block = data(name, run, n=2000)
+    whole = learnt(name, run, Arrays(block), block)
+    if whole.merging == "none":
+        return
+    base = fresh(name, run, block)
+    while not (p := base.next_pass()).epoch:  # preparing passes run once, on one worker
+        run_pass(base, p, {"train": Arrays(block)})
+        end_pass(base, p)
+    a, b = copy.deepcopy(base), copy.deepcopy(base)
+    for part, rows in ((a, block[:1000]), (b, block[1000:])):
+        run_pass(part, part.next_pass(), {"train": Arrays(rows.at(0))})
+    a.merge(b, base)
+    end_pass(a, a.next_pass())
+    assert a.seen == len(block)
+    got, want = a.finish(), whole.model()
+    outputs, wanted = got.predict(block), want.predict(block)
+    for field, values in wanted.items():
+        if whole.merging == "exact":
+            np.testing.assert_allclose(outputs[field], values, rtol=1e-3, atol=1e-3)
+        else:
+            assert np.isfinite(np.asarray(outputs[field], float)).all()
+
+
+@pytest.mark.parametrize(("name", "i"), CASES)
+def test_saved_and_loaded(name, i, tmp_path):
+    run = RUNS[name][i]
+    block = data(name, run)
+    model = learnt(name, run, Arrays(block), block).model()
+    first = saved(model, tmp_path)
+    again = load_model(tmp_path / "m.safetensors")
+    for field, values in model.predict(block).items():
+        assert np.array_equal(again.predict(block)[field], values), field
+    assert saved(again, tmp_path) == first
+    assert again.width == 5
+
+
+@pytest.mark.parametrize(("name", "i"), CASES)
+def test_prediction_does_not_depend_on_the_cut(name, i):
+    run = RUNS[name][i]
+    block = data(name, run)
+    model = learnt(name, run, Arrays(block), block).model()
+    whole = model.predict(block)
+    parts = [model.predict(block[a : a + 7]) for a in range(0, len(block), 7)]
+    for field, values in whole.items():
+        assert np.array_equal(np.concatenate([p[field] for p in parts]), values), field
+
+
+@pytest.mark.parametrize(("name", "i"), CASES)
+def test_sparse_rows_give_nearly_the_same_model(name, i):
+    run = RUNS[name][i]
+    block = data(name, run)
+    sparse = block.replace(features=Csr.of(block.features))
+    dense = learnt(name, run, Arrays(block), block).model()
+    model = learnt(name, run, Arrays(sparse), sparse).model()
+    score = algorithm(name).fields[0]
+    want = dense.predict(block)[score]
+    for rows in (block, sparse):
+        np.testing.assert_allclose(
+            model.predict(rows)[score], want, rtol=0.02, atol=0.02 * np.abs(want).max()
+        )
+
+
+@pytest.mark.parametrize(("name", "i"), CASES)
+def test_bad_rows_are_named(name, i):
+    run = RUNS[name][i]
+    for value in (np.nan, np.inf):
+        block = data(name, run)
+        block.features[123, 4] = value
+        with pytest.raises(UserError, match="123"):
+            learnt(name, run, Arrays(block), block)
+        block = block.replace(features=Csr.of(block.features))
+        with pytest.raises(UserError, match="123"):
+            learnt(name, run, Arrays(block), block)
+
+
+@pytest.mark.parametrize(("name", "i"), CASES)
+def test_nothing_learnt_is_not_ready(name, i):
+    run = RUNS[name][i]
+    with pytest.raises(NotReady):
+        fresh(name, run, data(name, run)).finish()
+    block = data(name, run)
+    with pytest.raises(UserError, match="no rows"):
+        learnt(name, run, Cut(block[:0], []), block)
