@@ -12,6 +12,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any, Literal
 
 from smalgos.algorithms import algorithm, load_model
+from smalgos.container.termination import Interrupted
 from smalgos.errors import NotReady, PlatformError, UserError
 from smalgos.formats.block import Block
 from smalgos.formats.channel import Stream, channel, stream
@@ -23,10 +24,6 @@ MODEL_FILE = "model.safetensors"
 ARCHIVE = "model.tar.gz"  # how the platform hands over an earlier job's model
 
 SCORED_UNSEEN = ("validation", "test")
-
-
-class Interrupted(BaseException):
-    """Raised by a signal handler to end a wait; not an error, so `except Exception` lets it by."""
 
 
 @dataclass(frozen=True)
@@ -295,11 +292,13 @@ def score(
     scores = {}
     for split in splits:
         try:
-            found = evaluate(model, a.metrics(model), streams[split]).result()
+            judged = evaluate(model, a.metrics(model), streams[split])
         except UserError as e:
             raise UserError(f"{split} channel, {e}") from e
-        scores[split] = {name: float(value) for name, value in found.items()}
-        report("score", state=state, model=model, split=split, scores=scores[split])
+        scores[split] = {name: float(value) for name, value in judged.result().items()}
+        report(
+            "score", state=state, model=model, split=split, scores=scores[split], rows=judged.rows
+        )
     return scores
 
 
