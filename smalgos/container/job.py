@@ -12,7 +12,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any, Literal
 
 from smalgos.algorithms import algorithm, load_model
-from smalgos.container.termination import Interrupted
+from smalgos.container.interrupt import Interrupted
 from smalgos.errors import NotReady, PlatformError, UserError
 from smalgos.formats.block import Block
 from smalgos.formats.channel import Stream, channel, stream

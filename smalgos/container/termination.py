@@ -8,13 +8,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from smalgos.container.interrupt import Interrupted
+
 # Seconds between SIGTERM and the end of a wait for data: no block takes as long, and half of the
 # platform's patience is left to save the model.
 PATIENCE = 60.0
-
-
-class Interrupted(BaseException):
-    """Raised by a signal handler; not an error, so that ``except Exception`` lets it pass."""
 
 
 class Termination:
@@ -28,7 +26,7 @@ class Termination:
 
     def __init__(self) -> None:
         self.asked = False
-        self._at_once = True
+        self._phase = "start"
 
     @contextmanager
     def handled(self) -> Iterator[None]:
@@ -46,18 +44,18 @@ class Termination:
 
     def _terminate(self, *_: Any) -> None:
         self.asked = True
-        if self._at_once:
+        if self._phase in ("start", "score"):
             raise Interrupted
-        signal.setitimer(signal.ITIMER_REAL, PATIENCE)
+        if self._phase == "train":
+            signal.setitimer(signal.ITIMER_REAL, PATIENCE)
 
     def _alarm(self, *_: Any) -> None:
-        raise Interrupted
+        if self._phase == "train":
+            raise Interrupted
 
     def watch(self, event: str, **facts: Any) -> None:
         """Follow the events of a job."""
-        if event in ("begin", "scored"):
-            self._at_once = False
-        elif event == "stop":  # no wait is left to end
-            signal.setitimer(signal.ITIMER_REAL, 0)
-        elif event == "scoring":
-            self._at_once = True
+        phases = {"begin": "train", "stop": "save", "scoring": "score", "scored": "save"}
+        self._phase = phases.get(event, self._phase)
+        if event == "scoring" and self.asked:
+            raise Interrupted

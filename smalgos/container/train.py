@@ -10,9 +10,10 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
+from smalgos.container.interrupt import Interrupted
 from smalgos.container.layout import Layout
 from smalgos.container.log import LOG, logging_to
-from smalgos.container.termination import Interrupted, Termination
+from smalgos.container.termination import Termination
 from smalgos.errors import AlgorithmError, PlatformError, UserError
 
 
