@@ -5,8 +5,8 @@ change a bit of them.
 """
 
 import math
-from collections.abc import Callable
-from typing import Any, TypeAlias
+from collections.abc import Callable, Mapping
+from typing import Any, Self, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -204,14 +204,21 @@ class Ranking(Part):
         scores = self.scores[rows]
         if self.weights is None:
             return np.sort(scores), np.ones(len(scores))
-        weights = self.weights[rows].astype(np.float64)
-        order = np.lexsort((weights, scores))
-        return scores[order], weights[order]
+        # NumPy sorts complex numbers by real part, then imaginary part.
+        pairs = np.empty(len(scores), np.complex64)
+        pairs.real, pairs.imag = scores, self.weights[rows]
+        pairs.sort()
+        return pairs.real, pairs.imag.astype(np.float64)
 
     def snapshot(self, to_host: Callable[[Any], Any] = lambda a: a) -> dict[str, Any]:
         """As `Part.snapshot`."""
         self._pack()
         return super().snapshot(to_host)
+
+    def restore(self, flat: Mapping[str, Any], put: Callable[[Any], Any] = lambda a: a) -> Self:
+        """As `Part.restore`."""
+        self._new = []
+        return super().restore(flat, put)
 
     def merge(self, other: "Ranking", base: "Ranking") -> None:
         """Append the rows that `other` has and `base` has not."""

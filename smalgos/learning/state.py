@@ -13,7 +13,8 @@ from dataclasses import dataclass, field
 from typing import Annotated, Any, ClassVar, Self, TypeVar
 
 from smalgos.errors import UserError
-from smalgos.formats.block import Block, Csr, Ragged
+from smalgos.formats.block import Block
+from smalgos.formats.channel import kinds
 from smalgos.kernels import load
 from smalgos.learning.parameters import Parameters
 
@@ -143,14 +144,7 @@ class Spec:
     def of(block: Block, **more: Any) -> "Spec":
         """The spec of streams that look like `block`."""
 
-        def kind(c: Any) -> tuple[str, str, int]:
-            if isinstance(c, Csr):
-                return "csr", str(c.dtype), c.width
-            if isinstance(c, Ragged):
-                return "ragged", str(c.values.dtype), 0
-            return "dense", str(c.dtype), c.shape[1] if c.ndim > 1 else 0
-
-        return Spec({name: kind(c) for name, c in block.columns.items()}, **more)
+        return Spec(kinds(block), **more)
 
 
 @dataclass(frozen=True)

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from smalgos.errors import RowError, UserError
-from smalgos.formats.block import Block, Csr
-from smalgos.formats.channel import Stream, ahead, cut
+from smalgos.formats.block import Block
+from smalgos.formats.channel import Stream, ahead, conform, cut
 from smalgos.learning import files
 from smalgos.learning.model import split
 from smalgos.learning.state import Pass, State
@@ -212,41 +212,17 @@ def _items(state: State, p: Pass, channels: Channels, skip: int) -> Iterator[tup
     order = (state.spec.seed, state.epoch) if p.shuffle else None
     prepare = p.prepare or (lambda block: block.on(state.k))
 
-    def conform(block: Block) -> Block:
-        return conformed(block, state.spec.columns, p.channel or "")
+    def fit(block: Block) -> Block:
+        # Weights are the only column that may be absent where train has it.
+        columns = state.spec.columns
+        return conform(block, {n: k for n, k in columns.items() if n != "weights" or n in block})
 
     def prepared(block: Block) -> tuple[Block, int]:
         return prepare(block), len(block)
 
-    blocks = map(conform, stream.open(order, limited=p.look, rows=size))
-    exact = cut(blocks, size, batch=p.batch, limit=p.limit, tail=p.tail, skip=skip)
+    blocks = stream.open(order, limited=p.look, rows=size)
+    exact = cut(blocks, size, batch=p.batch, limit=p.limit, tail=p.tail, skip=skip, like=fit)
     yield from ahead(exact, prepared)
-
-
-def conformed(block: Block, columns: Mapping[str, tuple[str, str, int]], channel: str) -> Block:
-    """The block with features of the kind and width that the spec promised.
-
-    Raises
-    ------
-    RowError
-        When the width differs.
-    UserError
-        When a column is missing.
-    """
-    for name in columns:
-        if name not in block and name != "weights":
-            raise UserError(f"the {channel} channel has no {name}")
-    kind, _, width = columns["features"]
-    features = block.features
-    if features.shape[1] != width:
-        raise RowError(
-            block.start, f"{features.shape[1]} features, where the train channel began with {width}"
-        )
-    if kind == "dense" and isinstance(features, Csr):
-        return block.replace(features=features.toarray())
-    if kind == "csr" and not isinstance(features, Csr):
-        return block.replace(features=Csr.of(features))
-    return block
 
 
 def evaluate(model: Any, accumulator: Any, stream: Stream, *, limit: int | None = None) -> Any:
@@ -258,8 +234,8 @@ def evaluate(model: Any, accumulator: Any, stream: Stream, *, limit: int | None 
         For bad data, named by file and row.
     """
     try:
-        for block in ahead(cut(stream.open(), EVALUATE_ROWS, limit=limit), lambda b: b):
-            accumulator.add(block.labels, model.predict(block.on(model.k)))
+        for block in ahead(cut(stream.open(), EVALUATE_ROWS, limit=limit)):
+            accumulator.add(block.labels, model.predict(block.on(model.k)), block.weights)
     except RowError as e:
         raise UserError(f"{stream.where(e.row)}: {e.what}") from e
     return accumulator

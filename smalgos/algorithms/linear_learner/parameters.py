@@ -29,9 +29,12 @@ AXES: dict[str, tuple[Any, ...]] = {
 
 
 def _mini_batch_size(p: Any, spec: Any) -> int:
-    """1000 rows, fewer where an epoch would have less than 32 updates, but at least 16."""
-    rows = spec.rows or 32_000
-    return int(min(1000, max(rows // 32, 16), max(rows, 1)))
+    """The original's 1000 rows, fewer where an epoch would have less than 300 updates.
+
+    Never fewer than 16: a batch of that size costs as much as one of four.
+    """
+    rows = spec.rows or 300_000
+    return int(max(min(1000, rows // 300), min(16, rows), 1))
 
 
 def _number_of_models(p: Any, spec: Any) -> int:
