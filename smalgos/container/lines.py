@@ -10,7 +10,7 @@ Two kinds of lines reach standard output: sentences behind a prefix of time, lev
 import json
 import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from smalgos.container.job import Job
@@ -155,15 +155,15 @@ class Lines:
 
     def __call__(self, event: str, **facts: Any) -> None:
         """Take an event of `smalgos.container.job.execute`."""
-        handle = {
+        handlers: dict[str, Callable[..., None]] = {
             "begin": self.on_begin,
             "pass": self.on_pass,
             "stop": self.on_stop,
             "score": self.on_score,
             "saved": self.on_saved,
-        }.get(event)
-        if handle is not None:
-            handle(**facts)
+        }
+        if event in handlers:
+            handlers[event](**facts)
 
     def on_begin(self, state: State) -> None:
         """Training begins, or goes on."""
