@@ -1,5 +1,6 @@
 """The command line. Modules of commands import what is heavy only when a command runs."""
 
+import warnings
 from typing import Any
 
 import click
@@ -11,11 +12,16 @@ from smalgos.cli.train import container, train
 from smalgos.errors import PlatformError, UserError
 
 
+def _warn(message: Warning | str, *where: Any, **more: Any) -> None:
+    click.echo(f"Warning: {message}", err=True)
+
+
 class Commands(click.Group):
     """A group whose commands end with one line where the user or the machine is at fault."""
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run a command."""
+        warnings.showwarning = _warn
         try:
             return super().invoke(ctx)
         except (UserError, PlatformError) as e:

@@ -1,5 +1,6 @@
 """Plain text for terminals: tables, lists of names and values, numbers, sizes."""
 
+import re
 import shutil
 import textwrap
 from collections.abc import Iterable, Sequence
@@ -20,15 +21,12 @@ def number(value: Any) -> str:
     return f"{value:.6g}" if isinstance(value, float) else str(value)
 
 
-def size(count: float) -> str:
+def size(count: int) -> str:
     """A number of bytes: ``12.3 kB``."""
-    for unit in ("bytes", "kB", "MB"):
-        if count < 1000:
-            break
-        count /= 1000
-    else:
-        unit = "GB"
-    return f"{count:.0f} {unit}" if unit == "bytes" else f"{count:.3g} {unit}"
+    if count < 1000:
+        return f"{count} bytes"
+    power = min((len(str(count)) - 1) // 3, 3)
+    return f"{count / 1000**power:.1f} {('kB', 'MB', 'GB')[power - 1]}"
 
 
 def listed(names: Sequence[str], last: str = "and") -> str:
@@ -37,22 +35,40 @@ def listed(names: Sequence[str], last: str = "and") -> str:
 
 
 def table(rows: Iterable[Sequence[Any]], header: Sequence[str]) -> str:
-    """Rows below a header, columns aligned, those of numbers to the right."""
+    """Rows below a header; columns of numbers stand to the right.
+
+    A header that is too wide for the terminal is stacked: long names go on below, behind an
+    underscore.
+    """
     body = list(rows)
-    cells = [list(header), *([number(v) for v in row] for row in body)]
-    right = [
-        bool(body) and all(isinstance(row[i], int | float) for row in body)
-        for i in range(len(header))
+    columns_ = [[number(v) for v in column] for column in zip(*body, strict=True)]
+    numeric = [
+        all(isinstance(v, int | float) for v in column) for column in zip(*body, strict=True)
     ]
-    widths = [max(len(row[i]) for row in cells) for i in range(len(header))]
-    lines = (
-        "  ".join(
-            cell.rjust(width) if to_right else cell.ljust(width)
-            for cell, width, to_right in zip(row, widths, right, strict=True)
-        )
-        for row in cells
-    )
-    return "\n".join(line.rstrip() for line in lines)
+    widths = [max(map(len, column)) for column in columns_]
+    heads = [[name] for name in header]
+    if sum(max(w, len(name)) + 2 for w, name in zip(widths, header, strict=True)) > columns() + 2:
+        heads = [_stacked(name, w) for name, w in zip(header, widths, strict=True)]
+    height = max(map(len, heads))
+    heads = [[""] * (height - len(head)) + head for head in heads]
+    cells = [head + column for head, column in zip(heads, columns_, strict=True)]
+    padded = [
+        [c.rjust(w) if right else c.ljust(w) for c in column]
+        for column, right in zip(cells, numeric, strict=True)
+        for w in [max(map(len, column))]
+    ]
+    return "\n".join("  ".join(line).rstrip() for line in zip(*padded, strict=True))
+
+
+def _stacked(name: str, width: int) -> list[str]:
+    """A name in lines of at most `width` characters, where its words allow."""
+    lines: list[str] = []
+    for word in re.findall(r"[^_]*_?", name)[:-1]:
+        if lines and len(lines[-1]) + len(word) <= width:
+            lines[-1] += word
+        else:
+            lines.append(word)
+    return lines
 
 
 def pairs(items: Iterable[tuple[str, str]], *, indent: int = 0, least: int = 0) -> str:

@@ -1,0 +1,175 @@
+"""Compile ahead: tiny jobs through the code that real ones run, until the cache holds all kernels.
+
+Nothing here knows an algorithm: its table of hyperparameters says which jobs there are. Words
+choose between kernels, numbers hardly ever do, so there is a job for each word that a
+hyperparameter may take.
+"""
+
+import contextlib
+import itertools
+import sys
+import tempfile
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from smalgos._jit import COMPILED
+from smalgos.algorithms import algorithm
+from smalgos.batch import answers
+from smalgos.container.job import ChannelConfig, Job, Outcome, execute
+from smalgos.errors import AlgorithmError, UserError
+from smalgos.formats.block import Block, Csr
+from smalgos.formats.channel import stream
+from smalgos.formats.content_type import types
+from smalgos.formats.io import read, write
+from smalgos.formats.responses import ENCODERS
+from smalgos.learning.model import Algorithm
+from smalgos.learning.parameters import REQUIRED
+from smalgos.learning.state import Spec
+
+N_ROWS, N_FEATURES = 96, 6
+SPLITS = ("train", "validation", "test")
+
+
+@dataclass(frozen=True)
+class Warmed:
+    """What warming up one part took.
+
+    Parameters
+    ----------
+    jobs : int
+    compiled, found : int
+        Kernels that were compiled, and that the cache held already.
+    seconds : float
+    """
+
+    jobs: int
+    compiled: int
+    found: int
+    seconds: float
+
+
+def warm_formats() -> Warmed:
+    """Write some rows in each format, and read them."""
+    return _measured(_readings())
+
+
+def warm_algorithm(name: str) -> Warmed:
+    """Train tiny models of an algorithm, in all its varieties, and let them answer.
+
+    Raises
+    ------
+    UserError
+        When there is no such algorithm.
+    """
+    return _measured(_trainings(algorithm(name)))
+
+
+def _measured(jobs: Iterable[Any]) -> Warmed:
+    began, before = time.perf_counter(), _kernels()
+    count = sum(1 for _ in jobs)
+    compiled, found = np.subtract(_kernels(), before).tolist()
+    return Warmed(count, compiled, found, time.perf_counter() - began)
+
+
+def _kernels() -> tuple[int, int]:
+    """Kernels that this process has compiled so far, and loaded from the cache."""
+    if not COMPILED:
+        return 0, 0
+    from numba.core.dispatcher import Dispatcher
+
+    modules = [m for name, m in list(sys.modules.items()) if name.startswith("smalgos.")]
+    kernels = {v for m in modules for v in vars(m).values() if isinstance(v, Dispatcher)}
+    misses = sum(sum(k.stats.cache_misses.values()) for k in kernels)
+    hits = sum(sum(k.stats.cache_hits.values()) for k in kernels)
+    return misses, hits
+
+
+# The rows -----------------------------------------------------------------------------------------
+
+
+def dense_rows() -> Block:
+    """Rows that any algorithm for numbers can learn from, labelled 0 and 1 in turn."""
+    n = np.arange(N_ROWS * N_FEATURES).reshape(N_ROWS, N_FEATURES)
+    features = np.round(np.sin(n * n), 4).astype(np.float32)
+    return Block.of(features, np.arange(N_ROWS, dtype=np.float32) % 2)
+
+
+def sparse_rows() -> Block:
+    """The same without the negative features, as `Csr`."""
+    dense = dense_rows()
+    return dense.replace(features=Csr.of(np.maximum(dense.features, 0)))
+
+
+# The jobs -----------------------------------------------------------------------------------------
+
+
+def _readings() -> Iterator[None]:
+    dense, sparse = dense_rows(), sparse_rows()
+    several = dense.replace(labels=np.stack([dense.labels, dense.labels], axis=1))
+    with tempfile.TemporaryDirectory(prefix="smalgos-") as folder:
+        file = Path(folder) / "rows"
+        for content_type, block in itertools.product(types(), (dense, sparse, several)):
+            with contextlib.suppress(UserError):  # not every format has sparse rows
+                write(file, block, content_type=content_type)
+                read(file, content_type)
+                yield
+    for encode in ENCODERS.values():
+        encode({"score": dense.labels, "projection": dense.features})
+        yield
+
+
+def _trainings(a: Algorithm) -> Iterator[Outcome]:
+    with tempfile.TemporaryDirectory(prefix="smalgos-") as folder:
+        files = {name: Path(folder) / f"{name}.pbr" for name in ("dense", "sparse")}
+        write(files["dense"], dense_rows())
+        write(files["sparse"], sparse_rows())
+        for given, file in itertools.product(varieties(a), files.values()):
+            yield train_and_ask(a, given, file, Path(folder) / "model")
+
+
+def train_and_ask(a: Algorithm, given: Mapping[str, Any], file: Path, folder: Path) -> Outcome:
+    """Train on a file, let the model answer it, too.
+
+    Parameters
+    ----------
+    a : Algorithm
+    given : mapping
+        Hyperparameters.
+    file : Path
+        Rows of all channels.
+    folder : Path
+        For the model.
+    """
+    channels = {name: ChannelConfig(file) for name in a.known_channels if name in SPLITS}
+    outcome = execute(Job(a.name, given, channels, folder))
+    if outcome.model is None:
+        raise AlgorithmError(f"{a.name} made no model of {N_ROWS} rows")
+    for _ in answers(outcome.model, stream(file)):
+        pass
+    return outcome
+
+
+def varieties(a: Algorithm) -> Iterator[dict[str, Any]]:
+    """Hyperparameters for tiny jobs: each word of each, one at a time, for each task."""
+    spec = Spec.of(dense_rows(), rows=N_ROWS)
+    fields = [f for f in a.parameters.table.values() if not f.transient]
+    sizes = {f.name: 2 for f in fields if f.default is REQUIRED and f.kind is int}
+    base = sizes | {n: v for n, v in a.parameters.wired(spec).items() if n in sizes}
+    base |= {n: v for n, v in {"epochs": 2, "num_classes": 3}.items() if n in a.parameters.table}
+    tasks = [_words(f) for f in fields if f.choices and f.default is REQUIRED]
+    others = [word for f in fields if f.choices and f.default is not REQUIRED for word in _words(f)]
+    for task in itertools.product(*tasks):
+        for other in ((), *((word,) for word in others)):
+            given = base | dict((*task, *other))
+            with contextlib.suppress(UserError):  # not every loss fits every task
+                a.parameters(**given)
+                yield given
+
+
+def _words(field: Any) -> list[tuple[str, Any]]:
+    return [(field.name, [word] if field.kind is list else word) for word in field.choices]
