@@ -162,6 +162,26 @@ if COMPILED:
         return types.void(array, types.int64, types.int64, vector), codegen
 
     @intrinsic
+    def lanes_below(typingctx: Any, count: Any) -> Any:
+        """Mask of the first `count` lanes."""
+
+        def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+            return _masked(context, builder, args[0])
+
+        return MASK(types.int64), codegen
+
+    @intrinsic
+    def sum_lanes(typingctx: Any, start: Any, a: Any) -> Any:
+        """start + a[0] + a[1] + ..., one after another."""
+
+        def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+            kind = ir.FunctionType(args[0].type, [args[0].type, args[1].type])
+            name = f"llvm.vector.reduce.fadd.v{LANES}f{a.dtype.bitwidth}"
+            return builder.call(cgutils.get_or_insert_function(builder.module, kind, name), args)
+
+        return a.dtype(a.dtype, a), codegen
+
+    @intrinsic
     def splat(typingctx: Any, value: Any) -> Any:
         """One number, rounded to float32, in all lanes."""
 
@@ -227,6 +247,57 @@ if COMPILED:
 
         return FLOATS(FLOATS, FLOATS), codegen
 
+    @intrinsic
+    def mantissa(typingctx: Any, a: Any) -> Any:
+        """The m of a = m * 2**n with 1 <= m < 2, for positive normal numbers."""
+
+        def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+            integers = ir.VectorType(I32, LANES)
+            low, one = (ir.Constant(integers, [x] * LANES) for x in (0x007FFFFF, 0x3F800000))
+            bits = builder.and_(builder.bitcast(args[0], integers), low)
+            return builder.bitcast(builder.or_(bits, one), args[0].type)
+
+        return FLOATS(FLOATS), codegen
+
+    @intrinsic
+    def exponent(typingctx: Any, a: Any) -> Any:
+        """The n of a = m * 2**n with 1 <= m < 2, for positive normal numbers, as a float32."""
+
+        def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+            integers = ir.VectorType(I32, LANES)
+            shift, bias = (ir.Constant(integers, [x] * LANES) for x in (23, 127))
+            bits = builder.lshr(builder.bitcast(args[0], integers), shift)
+            return builder.sitofp(builder.sub(bits, bias), args[0].type)
+
+        return FLOATS(FLOATS), codegen
+
+    @intrinsic
+    def transpose(typingctx: Any, a: Any, at: Any, b: Any, b_at: Any) -> Any:
+        """Write a square of 16 x 16 consecutive elements of `a` transposed to `b`."""
+
+        def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+            shape = ir.VectorType(LLVM[sig.args[0].dtype], LANES)
+
+            def place(i: int, row: int) -> Any:
+                at = builder.add(args[i + 1], ir.Constant(I64, row * LANES))
+                return _address(context, builder, sig.args[i], args[i], at, shape)
+
+            rows = [builder.load(place(0, r), align=4) for r in range(LANES)]
+            # Four rounds of exchanging the off-diagonal halves of pairs of rows.
+            for bit in (1, 2, 4, 8):
+                upper = [i if not i & bit else LANES + (i ^ bit) for i in range(LANES)]
+                lower = [i | bit if not i & bit else LANES + i for i in range(LANES)]
+                masks = [ir.Constant(ir.VectorType(I32, LANES), m) for m in (upper, lower)]
+                for r in range(LANES):
+                    if not r & bit:
+                        pair = rows[r], rows[r | bit]
+                        rows[r], rows[r | bit] = (builder.shuffle_vector(*pair, m) for m in masks)
+            for r in range(LANES):
+                builder.store(rows[r], place(2, r), align=4)
+            return context.get_dummy_value()
+
+        return types.void(a, types.int64, b, types.int64), codegen
+
 else:
 
     def load(array: Any, at: int) -> Any:
@@ -237,13 +308,19 @@ else:
 
     def load_part(array: Any, at: int, count: int) -> Any:
         out = np.zeros(LANES, array.dtype)
-        flat = array.reshape(-1)[at : at + min(count, LANES)]
-        out[: len(flat)] = flat
+        count = max(0, min(count, LANES))
+        out[:count] = array.reshape(-1)[at : at + count]
         return out
 
     def store_part(array: Any, at: int, count: int, vector: Any) -> None:
-        count = min(count, LANES)
+        count = max(0, min(count, LANES))
         array.reshape(-1)[at : at + count] = vector[:count]
+
+    def lanes_below(count: int) -> Any:
+        return np.arange(LANES) < count
+
+    def sum_lanes(start: Any, a: Any) -> Any:
+        return np.add.accumulate(np.concatenate([[start], a]), dtype=a.dtype)[-1]
 
     def splat(value: Any) -> Any:
         return np.full(LANES, value, np.float32)
@@ -266,3 +343,13 @@ else:
 
     def add_exponent(a: Any, n: Any) -> Any:
         return (a.view(np.int32) + (n.view(np.int32) << 23)).view(np.float32)
+
+    def mantissa(a: Any) -> Any:
+        return ((a.view(np.int32) & 0x007FFFFF) | 0x3F800000).view(np.float32)
+
+    def exponent(a: Any) -> Any:
+        return ((a.view(np.int32) >> 23) - 127).astype(np.float32)
+
+    def transpose(a: Any, at: int, b: Any, b_at: int) -> None:
+        square = a.reshape(-1)[at : at + LANES * LANES].reshape(LANES, LANES)
+        b.reshape(-1)[b_at : b_at + LANES * LANES] = square.T.reshape(-1)

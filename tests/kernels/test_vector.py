@@ -1,0 +1,86 @@
+"""Vectors of sixteen against NumPy, compiled and not."""
+
+import numpy as np
+import pytest
+
+from smalgos._jit import kernel
+from smalgos.kernels.cpu import vector as v
+
+RNG = np.random.default_rng(0)
+A = RNG.standard_normal(16).astype(np.float32)
+B = RNG.standard_normal(16).astype(np.float32)
+C = RNG.standard_normal(16).astype(np.float32)
+
+
+@kernel(fastmath=False)
+def arithmetic(a, b, c, out):
+    x, y, z = v.load(a, 0), v.load(b, 0), v.load(c, 0)
+    v.store(out, 0, x + y)
+    v.store(out, 16, x - y)
+    v.store(out, 32, x * y)
+    v.store(out, 48, x / y)
+    v.store(out, 64, v.fma(x, y, z))
+    v.store(out, 80, v.sqrt(v.magnitude(x)))
+    v.store(out, 96, v.select(x < y, x, z))
+    v.store(out, 112, v.select(x > y, x, z))
+    v.store(out, 128, v.select(x == x, v.splat(0.1), z))
+
+
+def test_arithmetic_is_that_of_float32():
+    out = np.empty((9, 16), np.float32)
+    arithmetic(A, B, C, out)
+    fused = (A.astype(float) * B + C).astype(np.float32)
+    want = [A + B, A - B, A * B, A / B, fused, np.sqrt(abs(A))]
+    want += [np.where(A < B, A, C), np.where(A > B, A, C), np.full(16, np.float32(0.1))]
+    np.testing.assert_array_equal(out, want)
+
+
+@kernel(fastmath=False)
+def part(a, out, at, count):
+    v.store_part(out, at, count, v.load_part(a, at, count))
+
+
+@pytest.mark.parametrize("count", [-1, 0, 1, 7, 15, 16, 17, 1000])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_parts_touch_nothing_else(count, dtype):
+    a, out = np.arange(40, dtype=dtype), np.full(40, -1, dtype)
+    part(a, out, 3, count)
+    want = np.full(40, -1, dtype)
+    want[3 : 3 + max(0, min(count, 16))] = a[3 : 3 + max(0, min(count, 16))]
+    np.testing.assert_array_equal(out, want)
+
+
+@kernel(fastmath=False)
+def bits(a, out, wide):
+    x = v.load(a, 0)
+    v.store(out, 0, v.mantissa(x))
+    v.store(out, 16, v.exponent(x))
+    n = x + v.splat(12582912.0)
+    v.store(out, 32, v.add_exponent(v.splat(1.5), n))
+    v.store(wide, 0, v.widen(x) * v.widen(x))
+    v.store(out, 48, v.select(v.lanes_below(5), x, v.splat(0.0)))
+    return v.sum_lanes(1.0, v.widen(x))
+
+
+def test_bits_and_lanes():
+    a = np.arange(1, 17, dtype=np.float32)
+    out, wide = np.empty((4, 16), np.float32), np.empty(16)
+    assert bits(a, out, wide) == 1 + a.sum()
+    np.testing.assert_array_equal(out[0] * 2 ** out[1], a)
+    assert ((out[0] >= 1) & (out[0] < 2)).all()
+    np.testing.assert_array_equal(out[2], 1.5 * 2**a)
+    np.testing.assert_array_equal(wide, a.astype(float) ** 2)
+    np.testing.assert_array_equal(out[3], np.where(a <= 5, a, 0))
+
+
+@kernel(fastmath=False)
+def turn(a, out):
+    v.transpose(a, 5, out, 32)
+
+
+def test_transpose():
+    a, out = np.arange(261, dtype=np.float32), np.zeros(300, np.float32)
+    turn(a, out)
+    np.testing.assert_array_equal(out[32:288].reshape(16, 16), a[5:].reshape(16, 16).T)
+    assert not out[:32].any()
+    assert not out[288:].any()
