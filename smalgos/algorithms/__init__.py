@@ -1,5 +1,6 @@
 """The built-in algorithms: one module each, named as the original's image with underscores."""
 
+import difflib
 import importlib
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,10 @@ def algorithm(name: str) -> Algorithm:
         When there is none.
     """
     if name not in MODULES:
-        raise UserError(f"unknown algorithm {name!r}; known are {', '.join(sorted(MODULES))}")
+        near = difflib.get_close_matches(name, MODULES, 1)
+        known = f"known are {', '.join(sorted(MODULES))}"
+        hint = f"did you mean {near[0]}?" if near else known
+        raise UserError(f"unknown algorithm {name!r}: {hint}")
     found: Algorithm = importlib.import_module(f"smalgos.algorithms.{MODULES[name]}").ALGORITHM
     return found
 

@@ -270,9 +270,9 @@ class Parameters:
         for name in given:
             if name not in cls.table:
                 near = difflib.get_close_matches(name, cls.table, 1)
-                hint = f" (did you mean {near[0]}?)" if near else ""
-                known = ", ".join(sorted(cls.table))
-                raise UserError(f"unknown hyperparameter {name!r}{hint}; known are {known}")
+                known = f"known are {', '.join(sorted(cls.table))}"
+                hint = f"did you mean {near[0]}?" if near else known
+                raise UserError(f"unknown hyperparameter {name!r}: {hint}")
 
     def cross_check(self) -> None:
         """Check rules between hyperparameters; raise `UserError`."""
