@@ -7,6 +7,7 @@ A further format is one module with ``read_blocks(file, name, **options) -> Iter
 import functools
 import importlib
 import inspect
+import math
 import os
 import re
 import zlib
@@ -47,6 +48,12 @@ def _encoding(text: str) -> str:
     return text.lower()
 
 
+def _no_header(text: str) -> str:
+    if text.lower() != "absent":
+        raise ValueError("absent: the algorithms take CSV without a header")
+    return ""
+
+
 @dataclass(frozen=True)
 class Format:
     """A line of the registry.
@@ -62,8 +69,8 @@ class Format:
     suffixes : tuple of str
         Of file names, lower-case; a further ``.gz`` is looked through.
     parameters : mapping
-        Parameter of the content type -> (option of the module's functions, parser of its value;
-        the parser's ValueError says what is allowed).
+        Parameter of the content type -> (option of the module's functions, or "" for none; parser
+        of its value, whose ValueError says what is allowed).
     """
 
     type: str
@@ -89,6 +96,8 @@ FORMATS = (
             "label_size": ("label_size", _whole),
             "charset": ("encoding", _encoding),
             "encoding": ("encoding", _encoding),
+            "delimiter": ("delimiter", str),
+            "header": ("", _no_header),
         },
     ),
 )
@@ -288,10 +297,25 @@ def writer(content_type: str | ContentType, **defaults: Any) -> Write:
     Raises
     ------
     UserError
-        As for `reader`.
+        As for `reader`; for an encoding that does not contain ASCII; from ``encode``, for a block
+        with other labels than the content type says.
     """
     module, options = _loaded(content_type, defaults)
-    return _bound(module.encode, options)
+    encode = _bound(module.encode, options)
+    text = "0,1\n"
+    if text.encode(options.get("encoding", "ascii")) != text.encode("ascii"):
+        raise UserError(f"{options['encoding']}: text is written as UTF-8; leave the encoding out")
+    expected = options.get("label_size")
+    if expected is None:
+        return encode
+
+    def checked(block: Block) -> bytes:
+        n = 0 if block.labels is None else math.prod(block.labels.shape[1:])
+        if n != expected:
+            raise UserError(f"label_size={expected}: the rows have {n} labels each")
+        return encode(block)
+
+    return checked
 
 
 def _loaded(
@@ -316,7 +340,7 @@ def _loaded(
             raise UserError(
                 f"content type {_short(str(asked))}: {name}={_short(text)} must be {e}"
             ) from None
-        if options.setdefault(option, value) != value:
+        if option and options.setdefault(option, value) != value:
             raise UserError(f"content type {_short(str(asked))}: two values for the {option}")
     return importlib.import_module(known.module), {**defaults, **options}
 

@@ -5,12 +5,14 @@ import os
 import sys
 from types import ModuleType
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from smalgos.errors import UserError
 from smalgos.formats import content_type as ct
+from smalgos.formats.block import Block
 from smalgos.formats.content_type import CSV, RECORDIO, ContentType, accept, guess, reader, writer
 
 JSON = "application/json"
@@ -162,8 +164,8 @@ def stand_in(monkeypatch):
     def read_blocks(file, name, *, label_size=1, encoding="utf-8", chunk_bytes=8):
         return file, name, label_size, encoding
 
-    def encode(block, *, encoding="utf-8"):
-        return block, encoding
+    def encode(block, *, delimiter=","):
+        return len(block), delimiter
 
     module.read_blocks, module.encode = read_blocks, encode
     monkeypatch.setitem(sys.modules, module.__name__, module)
@@ -177,7 +179,24 @@ def test_reader_and_writer_pass_options():
     assert reader("csv; label_size=2", label_size=0, sparse=True)("file", "name")[2] == 2
     assert reader(ContentType(CSV, {"charset": "Latin-1"}))("file", "name")[3] == "latin-1"
     assert reader("csv; encoding=utf-8; charset=UTF-8")("file", "name")[3] == "utf-8"
-    assert writer("csv; label_size=0; charset=utf-16")("block") == ("block", "utf-16")
+    assert reader("csv; header=Absent")("file", "name")[2] == 1
+    assert writer('csv; charset=latin-1; delimiter=";"')(Block.of(np.ones((3, 1)))) == (3, ";")
+
+
+@pytest.mark.usefixtures("stand_in")
+def test_writer_checks_what_reading_will_rely_on():
+    bare, one = Block.of(np.ones((3, 2))), Block.of(np.ones((3, 2)), np.ones(3))
+    two = Block.of(np.ones((3, 2)), np.ones((3, 2)))
+    for size, block in enumerate([bare, one, two]):
+        encode = writer(f"text/csv; label_size={size}")
+        assert encode(block) == (3, ",")
+        for other in {bare, one, two} - {block}:
+            with pytest.raises(
+                UserError, match=rf"label_size={size}: the rows have \d labels each"
+            ):
+                encode(other)
+    with pytest.raises(UserError, match="utf-16: text is written as UTF-8"):
+        writer("text/csv; charset=utf-16")
 
 
 @pytest.mark.parametrize("made", [reader, writer])
@@ -196,8 +215,9 @@ def test_reader_and_writer_pass_options():
         ("text/csv; charset=hex", "charset='hex' must be a character encoding"),
         (
             "text/csv; labelsize=0",
-            "no parameter 'labelsize'; known: charset, encoding or label_size",
+            "no parameter 'labelsize'; known: charset, delimiter, encoding, header or l",
         ),
+        ("text/csv; header=present", "header='present' must be absent: the algorithms take CSV"),
         ("text/csv; charset=utf-8; encoding=latin-1", "two values for the encoding"),
         ("application/x-recordio-protobuf; label_size=1", "known: none"),
     ],
