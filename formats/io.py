@@ -136,11 +136,13 @@ def write(
 def _replaced(path: str, *, packed: bool) -> Iterator[BinaryIO]:
     """A file that takes the place of `path` when it is complete, and vanishes when it fails."""
     final = os.path.realpath(path)
-    special = os.path.exists(final) and not os.path.isfile(final)  # a pipe, /dev/stdout
     folder, name = os.path.split(final)
-    made = final if special else os.path.join(folder, f".{name}.{secrets.token_hex(4)}")
+    # A pipe is written to, not replaced; nor is the file behind /dev/stdout.
+    special = os.path.exists(path) and not os.path.isfile(path)
+    special = special or os.path.dirname(os.path.abspath(path)) in ("/dev", "/dev/fd")
+    made = path if special else os.path.join(folder, f".{name}.{secrets.token_hex(4)}")
     try:
-        file = open(made, "wb" if special else "xb")  # noqa: SIM115 (closed below)
+        file = open(made, "ab" if special else "xb")  # noqa: SIM115 (closed below)
     except OSError as e:
         raise UserError(f"{path}: cannot be written: {e.strerror}") from e
     try:
