@@ -86,7 +86,7 @@ class Lines:
         self.times: dict[str, Series] = {}  # milliseconds
         self.counters = Counters()  # of the train channel
         self.epoch_rows = 0
-        self.mark = time.time()  # where the stage began that the next event ends
+        self.mark = self.started  # where the stage began that the next event ends
 
     def say(self, text: str) -> None:
         """A line with the prefix."""

@@ -136,3 +136,30 @@ def table(features: Any, labels: Any = None) -> str:
     """CSV text."""
     columns = features if labels is None else np.column_stack([labels, features])
     return "".join(",".join(f"{v:.9g}" for v in row) + "\n" for row in columns.tolist())
+
+
+def records(features: Any, labels: Any = None) -> bytes:
+    """RecordIO-protobuf, written out by hand."""
+    x = np.asarray(features, "<f4")
+    y = None if labels is None else np.asarray(labels, "<f4").reshape(len(x), -1)
+    parts = []
+    for i in range(len(x)):
+        record = _field(1, _entry(x[i].tobytes()))
+        if y is not None:
+            record += _field(2, _entry(y[i].tobytes()))
+        head = (0xCED7230A).to_bytes(4, "little") + len(record).to_bytes(4, "little")
+        parts.append(head + record + bytes(-len(record) % 4))
+    return b"".join(parts)
+
+
+def _entry(values: bytes) -> bytes:
+    """An entry of the maps `features` and `label`: "values" -> Value{float32_tensor}."""
+    return _field(1, b"values") + _field(2, _field(2, _field(1, values)))
+
+
+def _field(number: int, payload: bytes) -> bytes:
+    """A length-delimited field of a message."""
+    size, n = b"", len(payload)
+    while n > 127:
+        size, n = size + bytes([n & 127 | 128]), n >> 7
+    return bytes([number << 3 | 2]) + size + bytes([n]) + payload
