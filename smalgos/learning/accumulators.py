@@ -167,6 +167,8 @@ class Ranking(Part):
             Kept as float32.
         weights : ndarray, shape (n,), optional
         """
+        if not len(scores):
+            return
         # Copies: the caller may use its arrays again.
         kept = None if weights is None else np.array(weights, np.float32)
         self._new.append((np.array(positive, np.bool_), np.array(scores, np.float32), kept))

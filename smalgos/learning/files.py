@@ -339,7 +339,7 @@ def _envelope(metadata: Any) -> tuple[Meta, str]:
         )
     meta, digits = seal.get("meta"), seal.get("sha256")
     if len(seal) != 3 or not isinstance(meta, dict) or not isinstance(digits, str):
-        raise ValueError("damaged header: meta or sha256 is missing")
+        raise ValueError("damaged header: meta or sha256 is missing, or there is more")
     if len(digits) != len(BLANK) or not set(digits) <= set("0123456789abcdef"):
         raise ValueError("damaged header: sha256 is not 64 hexadecimal digits")
     return meta, digits

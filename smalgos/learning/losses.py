@@ -4,7 +4,7 @@ The formulas are in `smalgos.kernels.cpu.losses`: value and gradient with respec
 the link merged in for stability.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True)
@@ -20,8 +20,8 @@ class Loss:
     predictor_type : str
     metric : str
         What log lines call its mean.
-    constants : tuple of str
-        Hyperparameters that are its constants, at most one.
+    constants : dict
+        Its constants: the kernels' name -> hyperparameter.
     threshold : float
         Score from which on the answer is 1, before calibration.
     """
@@ -30,12 +30,11 @@ class Loss:
     kernel: str
     predictor_type: str
     metric: str
-    constants: tuple[str, ...] = ()
+    constants: dict[str, str] = field(default_factory=dict)
     threshold: float = 0.5
 
 
-def _regression(name: str, kernel: str, metric: str = "", constant: str = "") -> Loss:
-    constants = (constant,) if constant else ()
+def _regression(name: str, kernel: str, metric: str = "", **constants: str) -> Loss:
     return Loss(name, kernel, "regressor", metric or f"{name}_objective", constants)
 
 
@@ -44,15 +43,22 @@ LOSSES = {
     for loss in (
         _regression("squared_loss", "SQUARED", "mse_objective"),
         _regression("absolute_loss", "ABSOLUTE", "absolute_loss_objective"),
-        _regression("eps_insensitive_squared_loss", "EPS_SQUARED", "", "loss_insensitivity"),
-        _regression("eps_insensitive_absolute_loss", "EPS_ABSOLUTE", "", "loss_insensitivity"),
-        _regression("quantile_loss", "QUANTILE", "", "quantile"),
-        _regression("huber_loss", "HUBER", "", "huber_delta"),
+        _regression(
+            "eps_insensitive_squared_loss", "EPS_SQUARED", insensitivity="loss_insensitivity"
+        ),
+        _regression(
+            "eps_insensitive_absolute_loss", "EPS_ABSOLUTE", insensitivity="loss_insensitivity"
+        ),
+        _regression("quantile_loss", "QUANTILE", quantile="quantile"),
+        _regression("huber_loss", "HUBER", delta="huber_delta"),
         Loss(
             "logistic", "LOGISTIC", "binary_classifier",
             "binary_classification_cross_entropy_objective",
         ),
-        Loss("hinge_loss", "HINGE", "binary_classifier", "hinge_loss_objective", ("margin",)),
+        Loss(
+            "hinge_loss", "HINGE", "binary_classifier", "hinge_loss_objective",
+            {"margin": "margin"},
+        ),
         Loss(
             "softmax_loss", "SOFTMAX", "multiclass_classifier",
             "multiclass_cross_entropy_objective",

@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 
 from smalgos.errors import UserError
 from smalgos.formats.block import Block, Csr
+from smalgos.kernels import load
 from smalgos.learning import Model, require_array, require_number
 from smalgos.learning.losses import LOSSES
 from smalgos.learning.metrics import BinaryMetrics, MulticlassMetrics, RegressionMetrics
@@ -38,15 +39,23 @@ class LinearModel(Model):
             raise UserError(
                 f"rows of {features.shape[1]} features: the model was trained on {len(self.coef)}"
             )
-        offset = np.zeros_like(self.shift) if isinstance(features, Csr) else self.shift
-        intercept = self.intercept + offset.astype(np.float64) @ self.coef.astype(np.float64)
-        weights = np.concatenate([self.coef, intercept[None].astype(np.float32)])
-        raw: NDArray[np.float32] = self.k.to_host(self.k.scores(features, offset, weights))
-        return raw
+        shift = np.zeros_like(self.shift) if isinstance(features, Csr) else self.shift
+        outputs = self.coef.shape[1]
+        intercept = self.intercept + shift.astype(np.float64) @ self.coef.astype(np.float64)
+        plan = self.k.groups(1, outputs)
+        W = self.k.pack(np.concatenate([self.coef, intercept[None]]), plan, outputs)
+        if isinstance(features, Csr):
+            x = features
+            raw = self.k.score_csr(x.values, x.indices, x.offsets, W, plan, outputs)
+        else:
+            raw = self.k.score_dense(features, W, plan, outputs, shift, np.ones_like(shift))
+        return self.k.to_host(raw)  # type: ignore[no-any-return]
 
     def predict(self, block: Block, **options: Any) -> dict[str, Any]:
         """``score`` and, for classifiers, ``predicted_label``."""
-        scores = self.k.link(getattr(self.k, LOSSES[self.loss].kernel), self.raw(block.features))
+        outputs = self.coef.shape[1]
+        code = getattr(load("losses", self.k.device), LOSSES[self.loss].kernel)
+        scores = self.k.link(code, self.raw(block.features), outputs)
         if self.predictor_type == "regressor":
             return {"score": scores[:, 0]}
         if self.predictor_type == "binary_classifier":
@@ -66,6 +75,14 @@ class LinearModel(Model):
         require_array("shift", self.shift, (self.coef.shape[0],))
         if not isinstance(self.threshold, float) or self.threshold != self.threshold:
             require_number("threshold", self.threshold)
+
+
+def kernel_loss(p: Any) -> Any:
+    """The kernels' name for the loss of these hyperparameters."""
+    losses = load("losses", "cpu")
+    loss = LOSSES[p.loss]
+    constants = {field: getattr(p, name) for field, name in loss.constants.items()}
+    return losses.Loss(getattr(losses, loss.kernel), **constants)
 
 
 def metrics(model: LinearModel) -> Any:

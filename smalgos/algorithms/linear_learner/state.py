@@ -6,10 +6,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from smalgos.algorithms.linear_learner.model import LinearModel
+from smalgos.algorithms.linear_learner.model import LinearModel, kernel_loss
 from smalgos.algorithms.linear_learner.parameters import grid
 from smalgos.errors import NotReady, UserError
 from smalgos.formats.block import Block, Csr
+from smalgos.kernels import load
 from smalgos.learning import Constant, Factor, MiniBatch, Pass, Spec, Sum
 from smalgos.learning.losses import LOSSES
 from smalgos.learning.metrics import best_threshold
@@ -77,7 +78,6 @@ class LinearLearnerState(MiniBatch):
         def of_models(name: str, dtype: Any) -> Any:
             return np.array([s[name] for s in settings], dtype)
 
-        self.decay = of_models("wd", np.float32)
         rate = of_models("learning_rate", np.float32)
         self.schedule = Constant(rate)
         if p.use_lr_scheduler:
@@ -87,14 +87,24 @@ class LinearLearnerState(MiniBatch):
                 p.lr_scheduler_factor,
                 of_models("lr_scheduler_minimum_lr", np.float32),
             )
-        self.layout = self.k.Layout(p.num_models, p.classes)
-        self.optimizer = self.k.Optimizer(
-            p.optimizer, momentum=p.momentum, beta_1=p.beta_1, beta_2=p.beta_2
+        self.plan = self.k.groups(p.num_models, p.classes)
+        code = "momentum" if p.optimizer == "sgd" and p.momentum else p.optimizer
+        self.method = self.k.Method(
+            loss=kernel_loss(p),
+            optimizer=self.k.optimizer(
+                getattr(load("optimizers", spec.device), code.upper()),
+                momentum=p.momentum,
+                beta_1=p.beta_1,
+                beta_2=p.beta_2,
+            ),
+            classes=p.classes,
+            bias_rate=p.bias_lr_mult if p.use_bias else 0.0,
+            bias_decay=p.bias_wd_mult,
         )
-        constants = [getattr(p, name) for name in self.loss.constants]
-        self.kernel_loss = self.k.Loss(getattr(self.k, self.loss.kernel), *constants)
-        self.weights = {"w": self.layout.pack(self.start(d))}
-        self.slots = {"w": self.optimizer.slots(self.weights["w"])}
+        first = self.start(d).reshape(d + 1, -1)
+        models = self.k.start(first, self.method, self.plan, decay=of_models("wd", float), l1=p.l1)
+        self.decay, self.l1 = models.decay, models.l1
+        self.weights, self.slots = {"w": models.W}, {"w": models.slots}
         self.loss_sum = np.zeros(p.num_models)
 
     def start(self, d: int) -> NDArray[np.float32]:
@@ -215,7 +225,7 @@ class LinearLearnerState(MiniBatch):
             self.label_mean = float(mean[d]) if p.unbias_label else 0.0
             self.label_std = float(std[d]) if p.normalize_label else 1.0
         if "model" in self.spec.side:
-            self.weights["w"] = self.layout.pack(self.start_from(self.spec.side["model"]))
+            self.weights["w"] = self.packed(self.start_from(self.spec.side["model"]))
         self.phase = "train"
 
     def start_from(self, model: LinearModel) -> NDArray[np.float32]:
@@ -237,34 +247,40 @@ class LinearLearnerState(MiniBatch):
     def learn(self, block: Block, rates: Any) -> NDArray[np.float64]:
         """One step per mini-batch for all models; the sums of their losses."""
         p = self.p
-        labels = (block.labels.astype(np.float64) - self.label_mean) / self.label_std
-        weights = np.ones(len(block)) if block.weights is None else block.weights
-        if p.balance_multiclass_weights:
-            weights = weights * self.balanced_weights()[labels.astype(np.int64)]
-        positive = [s["positive_example_weight_mult"] for s in self.settings()]
-        sums: NDArray[np.float64] = self.k.train(
-            block.features,
-            labels.astype(np.float32),
-            weights.astype(np.float32),
-            p.mini_batch_size,
-            self.layout,
-            self.weights["w"],
-            self.slots["w"],
-            self.optimizer,
-            self.kernel_loss,
-            self.k.Strengths(
-                rates=rates,
-                decay=self.decay,
-                l1=np.full(p.num_models, p.l1, np.float32),
-                bias_rate=p.bias_lr_mult if p.use_bias else 0.0,
-                bias_decay=p.bias_wd_mult,
-                positive=np.array(positive, np.float32),
-            ),
-            self.step,
-            self.mean,
-            1 / self.std,
-        )
-        return sums
+        labels = ((block.labels - self.label_mean) / self.label_std).astype(np.float32)
+        weights = block.weights
+        models = self.k.Models(
+            self.weights["w"], self.slots["w"], self.decay, self.l1,
+            self.packed(self.positive()[None])[:, 0].copy(),
+            np.zeros((len(self.weights["w"]), self.decay.shape[1])),
+        )  # fmt: skip
+        rates = self.k.spread(rates, self.plan, p.classes)
+        rest = p.mini_batch_size, models, rates, self.step + 1, self.method, self.plan
+        if isinstance(block.features, Csr):
+            x = block.features
+            self.k.train_csr(
+                x.values, x.indices, x.offsets, self.mean, 1 / self.std, labels, weights, *rest
+            )
+        else:
+            self.k.train_dense(block.features, labels, weights, *rest)
+        sums = self.unpacked(models.sums[:, None])[0]
+        return np.asarray(sums.sum(axis=1), np.float64)
+
+    def packed(self, w: Any) -> Any:
+        """Panels of (k, models, classes)."""
+        return self.k.pack(w.reshape(len(w), -1), self.plan, self.p.classes)
+
+    def unpacked(self, panels: Any) -> Any:
+        """(k, models, classes) of panels."""
+        flat = self.k.unpack(panels, self.plan, self.p.classes)
+        return flat.reshape(len(flat), self.p.num_models, self.p.classes)
+
+    def positive(self) -> NDArray[np.float32]:
+        """Weight (models, classes) of label-1 rows in each model, of each class for softmax."""
+        if self.p.predictor_type == "multiclass_classifier":
+            weights = self.balanced_weights() if self.p.balance_multiclass_weights else [1.0]
+            return np.broadcast_to(np.float32(weights), (self.p.num_models, self.p.classes))
+        return np.float32([[s["positive_example_weight_mult"]] for s in self.settings()])
 
     def balanced_weights(self) -> NDArray[np.float64]:
         """Weights of the classes: the inverse of their frequency among the scaler's rows."""
@@ -316,23 +332,27 @@ class LinearLearnerState(MiniBatch):
         self.best_model = model
         if thresholds is not None:
             self.threshold = float(thresholds[model])
-        return {"w": self.layout.unpack(self.weights["w"])[:, model]}
+        return {"w": self.unpacked(self.weights["w"])[:, model]}
 
     def judge(self, block: Block) -> None:
         """Add all models' losses on the rows, in the label's own units, and their scores."""
-        packed = self.best["all"] if self.phase == "calibrate" else self.weights["w"]
-        raw = self.k.score(block.features, packed, self.layout, self.mean, 1 / self.std)
-        if self.p.predictor_type == "regressor":
+        p, x = self.p, block.features
+        W = self.best["all"] if self.phase == "calibrate" else self.weights["w"]
+        if isinstance(x, Csr):
+            raw = self.k.score_csr(
+                x.values, x.indices, x.offsets, W, self.plan, p.classes, self.mean, 1 / self.std
+            )
+        else:
+            raw = self.k.score_dense(x, W, self.plan, p.classes)
+        if p.predictor_type == "regressor":
             raw = raw * np.float32(self.label_std) + np.float32(self.label_mean)
-        weights = np.ones(len(block), np.float32) if block.weights is None else block.weights
-        if self.p.selects_by_score and self.judged_rows < self.p.num_calibration_samples:
+        if p.selects_by_score and self.judged_rows < p.num_calibration_samples:
             if self.counts is None:
-                self.counts = np.zeros((self.p.num_models, 2, self.k.BINS), np.int64)
+                self.counts = np.zeros((p.num_models, 2, len(self.k.bin_edges())), np.int64)
             self.k.histogram(raw, block.labels, self.counts)
-        positive = [s["positive_example_weight_mult"] for s in self.settings()]
-        self.judged_loss = self.judged_loss + self.k.losses(
-            raw, block.labels, weights, self.layout, self.kernel_loss,
-            np.array(positive, np.float32),
+        self.k.judge(
+            self.method.loss, block.labels, raw, block.weights, self.positive().reshape(-1),
+            p.classes, self.judged_loss,
         )  # fmt: skip
         self.judged_rows += len(block)
 
@@ -378,7 +398,7 @@ class LinearLearnerState(MiniBatch):
         self.scores = values
         self.best_model = int(values.argmax())
         self.threshold = float(thresholds[self.best_model])
-        self.best = {"w": self.layout.unpack(self.best["all"])[:, self.best_model].copy()}
+        self.best = {"w": self.unpacked(self.best["all"])[:, self.best_model].copy()}
         self.phase = "done"
 
     # -- the model
@@ -391,7 +411,7 @@ class LinearLearnerState(MiniBatch):
         if "w" in self.best:
             w = self.best["w"].astype(np.float64)
         else:  # before the end of the first epoch
-            w = self.layout.unpack(self.weights["w"])[:, self.best_model].astype(np.float64)
+            w = self.unpacked(self.weights["w"])[:, self.best_model].astype(np.float64)
         coef = w[:d] / self.std[:, None] * self.label_std
         intercept = w[d] * self.label_std + self.label_mean - self.mean @ coef
         settings = self.settings()
