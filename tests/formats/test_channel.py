@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from smalgos.errors import RowError, UserError
+from smalgos.errors import PlatformError, RowError, UserError
 from smalgos.formats import channel as channels
 from smalgos.formats import reading
 from smalgos.formats.block import Block, Csr, Ragged
@@ -544,6 +544,30 @@ def test_nothing_to_read(tmp_path):
         Files(tmp_path / "fifo", read_numbers)
 
 
+def test_files_that_cannot_be_read(tmp_path, monkeypatch):
+    root = folder_of(tmp_path / "train", [4, 4])
+    files = Files(root, read_numbers)
+    (root / "part-1").unlink()
+    blocks = cut(files.open(), 4)
+    assert labels([next(blocks)]) == [0, 1, 2, 3]
+    with pytest.raises(UserError, match=r"train/part-1: cannot be opened: No such file"):
+        next(blocks)
+
+    def broken(file, name):
+        yield block_of(rows(0, 2))
+        raise OSError(5, "Input/output error")
+
+    with pytest.raises(PlatformError, match=r"train/part-0: cannot be read on: .*output error"):
+        list(Files(root, broken).open())
+
+    def refuse(path):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    with pytest.raises(UserError, match=r"train: cannot be listed: Permission denied"):
+        Files(root, read_numbers)
+
+
 @pytest.mark.parametrize("damage", ["cut", "flip", "tail"])
 def test_a_damaged_gz(tmp_path, damage):
     packed = bytearray(gzip.compress(rows(0, 1000).tobytes()))
@@ -595,6 +619,22 @@ def test_once():
         once.peek()
     assert Once(iter([])).peek() is None
     assert sorted(labels(Once(source_of(10)).open((0, 0)))) == list(range(10))
+    assert list(Once(iter([]), "nothing").open((0, 0))) == []
+    empty = block_of(rows(0, 0))
+    assert labels(Once([empty, *source_of(5), empty]).open()) == list(range(5))
+    assert [b.start for b in Once([empty, *source_of(5), empty]).open()] == [0, 3]
+
+
+def test_windows_hold_so_many_bytes(monkeypatch):
+    whole = mixed(100)  # 8 bytes for each sparse value and offset, 16 and 4 for the others, 4 each
+    monkeypatch.setattr(reading, "WINDOW_BYTES", 40 * 10)
+    once = Once(whole.batches(10))
+    blocks = [b.labels[:, 0].astype(int) for b in once.open((0, 0), rows=1)]
+    order = np.concatenate(blocks)
+    assert sorted(order) == list(range(100))
+    assert 3 < np.abs(order - np.arange(100)).max() < 15
+    for row in (0, 50, 99):
+        assert once.where(row) == f"the data, row {order[row] + 1}"
 
 
 def test_a_full_reading_keeps_nothing():
