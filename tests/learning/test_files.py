@@ -250,58 +250,73 @@ def entry(dtype, shape, *offsets):
     return {"dtype": dtype, "shape": shape, "data_offsets": list(offsets)}
 
 
+SIZE = "a place of the wrong size"
+SHAPE = "an impossible shape or place"
+STRANGER = "not one that smalgos wrote"
 HOSTILE = {
-    "more than there is": craft({"a": entry("F32", [1 << 40], 0, 1 << 42)}, b"1234"),
-    "product overflows to 0": craft({"a": entry("U8", [1 << 32, 1 << 32], 0, 0)}),
-    "product overflows to size": craft({"a": entry("U8", [(1 << 63) + 1, 2], 0, 2)}, b"12"),
-    "empty but too large": craft({"a": entry("F64", [0, 1 << 62, 4], 0, 0)}),
-    "dimension of no int64": craft({"a": entry("U8", [0, 1 << 64], 0, 0)}),
-    "negative": craft({"a": entry("U8", [-1, -2], 0, 2)}, b"12"),
-    "backwards": craft({"a": entry("U8", [0], 2, 0)}, b""),
-    "boolean": craft({"a": entry("U8", [True], 0, 1)}, b"1"),
-    "float": craft({"a": entry("U8", [2.0], 0, 2)}, b"12"),
-    "no shape": craft({"a": {"dtype": "U8", "data_offsets": [0, 1]}}, b"1"),
-    "three offsets": craft({"a": entry("U8", [1], 0, 1, 1)}, b"1"),
-    "33 dimensions": craft({"a": entry("U8", [1] * 33, 0, 1)}, b"1"),
-    "gap": craft({"a": entry("U8", [1], 0, 1), "b": entry("U8", [1], 2, 3)}, b"123"),
-    "overlap": craft({"a": entry("U8", [2], 0, 2), "b": entry("U8", [2], 1, 3)}, b"123"),
-    "same place": craft({"a": entry("U8", [2], 0, 2), "b": entry("U8", [2], 0, 2)}, b"12"),
-    "bytes left over": craft({"a": entry("U8", [1], 0, 1)}, b"12"),
-    "unknown dtype": craft({"a": entry("BF16", [1], 0, 2)}, b"12"),
-    "neither true nor false": craft({"a": entry("BOOL", [2], 0, 2)}, b"\1\2"),
-    "wrong size": craft({"a": entry("F32", [2], 0, 4)}, b"1234"),
-    "no metadata": craft('{"a":{"dtype":"U8","shape":[1],"data_offsets":[0,1]}}', b"1"),
-    "metadata of a stranger": craft('{"__metadata__":{"format":"pt"}}'),
-    "a second key": craft('{"__metadata__":{"format":"pt","smalgos":"{}"}}'),
-    "metadata that is no text": craft('{"__metadata__":{"smalgos":{}}}'),
-    "metadata that is no JSON": craft({}, envelope="{"),
-    "metadata that is a list": craft({}, envelope="[]"),
-    "metadata that is a float": craft({}, envelope='{"$float":"nan"}'),
-    "no meta": craft({}, envelope={"format": 1, "sha256": "0" * 64}),
-    "no digits": craft({}, envelope={"format": 1, "meta": {}}),
-    "something else": craft({}, envelope={"format": 1, "meta": {}, "x": 1, "sha256": "0" * 64}),
-    "format 0": craft({}, envelope={"format": 0, "meta": {}, "sha256": "0" * 64}),
-    "format true": craft({}, envelope={"format": True, "meta": {}, "sha256": "0" * 64}),
-    "other digits": craft({}, envelope={"format": 1, "meta": {}, "sha256": "F" * 64}),
-    "fewer digits": craft({}, envelope={"format": 1, "meta": {}, "sha256": "0" * 63}),
-    "name twice": craft('{"a":1,"a":1}'),
-    "name twice inside": craft({}, envelope='{"format":1,"format":1}'),
-    "NaN": craft('{"a":NaN}'),
-    "Infinity inside": craft({}, envelope='{"format":Infinity}'),
-    "a float of no kind": craft({}, envelope='{"meta":{"$float":"1e9"}}'),
-    "deep": craft('{"a":' + "[" * 200_000),
-    "deep inside": craft({}, envelope="[" * 200_000),
-    "long number": craft('{"a":' + "9" * 10_000 + "}"),
-    "no UTF-8": craft('{"a":"\ud800"}'),
-    "header only in name": craft("{", length=1 << 62),
-    "header longer than the file": craft({}, length=99_999_999),
+    "more than there is": (craft({"a": entry("F32", [1 << 40], 0, 1 << 42)}, b"1234"), "cut short"),
+    "product overflows to 0": (craft({"a": entry("U8", [1 << 32, 1 << 32], 0, 0)}), SHAPE),
+    "product overflows": (craft({"a": entry("U8", [(1 << 63) - 1, 2], 0, 2)}, b"12"), SHAPE),
+    "empty but too large": (craft({"a": entry("F64", [0, 1 << 62, 4], 0, 0)}), SHAPE),
+    "dimension of no int64": (craft({"a": entry("U8", [0, 1 << 64], 0, 0)}), SHAPE),
+    "negative": (craft({"a": entry("U8", [-1, -2], 0, 2)}, b"12"), SHAPE),
+    "backwards": (craft({"a": entry("U8", [0], 2, 0)}), SIZE),
+    "boolean": (craft({"a": entry("U8", [True], 0, 1)}, b"1"), SHAPE),
+    "float": (craft({"a": entry("U8", [2.0], 0, 2)}, b"12"), SHAPE),
+    "no shape": (craft({"a": {"dtype": "U8", "data_offsets": [0, 1]}}, b"1"), "is not described"),
+    "three offsets": (craft({"a": entry("U8", [1], 0, 1, 1)}, b"1"), SHAPE),
+    "33 dimensions": (craft({"a": entry("U8", [1] * 33, 0, 1)}, b"1"), SHAPE),
+    "gap": (craft({"a": entry("U8", [1], 0, 1), "b": entry("U8", [1], 2, 3)}, b"123"), "begin"),
+    "overlap": (craft({"a": entry("U8", [2], 0, 2), "b": entry("U8", [2], 1, 3)}, b"123"), "begin"),
+    "same place": (
+        craft({"a": entry("U8", [2], 0, 2), "b": entry("U8", [2], 0, 2)}, b"12"),
+        "begin",
+    ),
+    "bytes left over": (craft({"a": entry("U8", [1], 0, 1)}, b"12"), "added to: 1 bytes"),
+    "unknown dtype": (craft({"a": entry("BF16", [1], 0, 2)}, b"12"), "unknown type 'BF16'"),
+    "no dtype": (craft({"a": entry(["U8"], [1], 0, 1)}, b"1"), "unknown type"),
+    "neither true nor false": (craft({"a": entry("BOOL", [2], 0, 2)}, b"\1\2"), "neither true"),
+    "wrong size": (craft({"a": entry("F32", [2], 0, 4)}, b"1234"), SIZE),
+    "no metadata": (craft('{"a":{"dtype":"U8","shape":[1],"data_offsets":[0,1]}}', b"1"), STRANGER),
+    "metadata of a stranger": (craft('{"__metadata__":{"format":"pt"}}'), STRANGER),
+    "a second key": (craft('{"__metadata__":{"format":"pt","smalgos":"{}"}}'), STRANGER),
+    "metadata that is no text": (craft('{"__metadata__":{"smalgos":{}}}'), "metadata is no text"),
+    "metadata that is no JSON": (craft({}, envelope="{"), "damaged header: Expecting"),
+    "metadata that is a list": (craft({}, envelope="[]"), "does not say its format"),
+    "metadata that is a float": (craft({}, envelope='{"$float":"nan"}'), "does not say its format"),
+    "no meta": (craft({}, envelope={"format": 1, "sha256": "0" * 64}), "missing"),
+    "no digits": (craft({}, envelope={"format": 1, "meta": {}}), "missing"),
+    "something else": (
+        craft({}, envelope={"format": 1, "meta": {}, "more": 1, "sha256": "0" * 64}),
+        "meta or sha256 is missing, or there is more",
+    ),
+    "format 0": (craft({}, envelope={"format": 0, "meta": {}, "sha256": "0" * 64}), "its format"),
+    "format true": (craft({}, envelope={"format": True, "meta": {}}), "its format"),
+    "other digits": (craft({}, envelope={"format": 1, "meta": {}, "sha256": "F" * 64}), "hexadec"),
+    "fewer digits": (craft({}, envelope={"format": 1, "meta": {}, "sha256": "0" * 63}), "hexadec"),
+    "not at its place": (
+        craft({}, envelope={"format": 1, "sha256": "0" * 64, "meta": {}}),
+        "the seal is not in its place",
+    ),
+    "name twice": (craft('{"a":1,"a":1}'), "a name comes twice"),
+    "name twice inside": (craft({}, envelope='{"format":1,"format":1}'), "a name comes twice"),
+    "NaN": (craft('{"a":NaN}'), "NaN is not JSON"),
+    "Infinity inside": (craft({}, envelope='{"format":-Infinity}'), "-Infinity is not JSON"),
+    "a float of no kind": (craft({}, envelope='{"meta":{"$float":"1e9"}}'), "way to spell a float"),
+    "deep": (craft('{"a":' + "[" * 200_000), "recursion"),
+    "deep inside": (craft({}, envelope="[" * 200_000), "recursion"),
+    "long number": (craft('{"a":' + "9" * 10_000 + "}"), "integer string"),
+    "no UTF-8": (craft('{"a":"\ud800"}'), "codec can't decode"),
+    "header longer than any": (craft("{", length=1 << 62), "not a safetensors file, or damaged"),
+    "header longer than the file": (craft({}, length=99_999_999), "cut short, its header"),
 }
 
 
 @pytest.mark.parametrize("case", HOSTILE)
 def test_a_hostile_file_is_a_user_error(case):
-    with pytest.raises(UserError, match=r"^m: .+"):
-        files.decode(HOSTILE[case], "m")
+    blob, words = HOSTILE[case]
+    with pytest.raises(UserError, match=rf"^m: .*{words}"):
+        files.decode(blob, "m")
 
 
 def test_what_is_crafted_well_is_read():
@@ -315,9 +330,9 @@ def test_what_is_crafted_well_is_read():
 def test_a_hostile_length_allocates_nothing():
     tracemalloc.start()
     try:
-        for name in ("more than there is", "header only in name", "header longer than the file"):
+        for case in ("more than there is", "header longer than any", "header longer than the file"):
             with pytest.raises(UserError):
-                files.decode(HOSTILE[name], "m")
+                files.decode(HOSTILE[case][0], "m")
         assert tracemalloc.get_traced_memory()[1] < 1 << 20
     finally:
         tracemalloc.stop()

@@ -302,7 +302,7 @@ def copied(part):
 def test_snapshots_go_on_where_they_were_taken(task, weighted):
     data = rows(task, 60, np.random.default_rng(4), weighted=weighted)
     half = cut(task, tuple(take(v, 0, 30) for v in data), [10])
-    again = make(task).restore(copied(half))
+    again = cut(task, data, []).restore(copied(half))
     assert bits(again.result()) == bits(half.result())
     for part in (half, again):
         part.add(*(take(v, 30, 60) for v in data))
@@ -310,6 +310,15 @@ def test_snapshots_go_on_where_they_were_taken(task, weighted):
     assert bits(again.result()) == bits(half.result()) == bits(cut(task, data, []).result())
     again.clear()
     assert all(math.isnan(value) for value in again.result().values())
+
+
+def test_a_worker_without_rows():
+    data = rows(BinaryMetrics, 60, np.random.default_rng(4), weighted=True)
+    accumulator = BinaryMetrics()
+    accumulator.merge(BinaryMetrics())
+    accumulator.add(*data)
+    accumulator.merge(BinaryMetrics())
+    assert bits(accumulator.result()) == bits(cut(BinaryMetrics, data, []).result())
 
 
 def test_the_caller_may_use_its_arrays_again():
