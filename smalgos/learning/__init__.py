@@ -1,6 +1,7 @@
-"""What all algorithms share: hyperparameters, state, passes, models and the driver.
+"""What all algorithms share: hyperparameters, state, passes and models.
 
-An algorithm's module imports from here; each name loads its own module when first asked for.
+An algorithm's module imports from here; each name loads its own module when first asked for. The
+driver, which algorithms do not know, is in `smalgos.learning.train`.
 """
 
 import importlib
@@ -24,9 +25,6 @@ if TYPE_CHECKING:
     from smalgos.learning.state import State as State
     from smalgos.learning.state import Sum as Sum
     from smalgos.learning.stopping import Stopping as Stopping
-    from smalgos.learning.train import Checkpoint as Checkpoint
-    from smalgos.learning.train import evaluate as evaluate
-    from smalgos.learning.train import train as train
 
 _HOMES = {
     "minibatch": ("MiniBatch",),
@@ -35,7 +33,6 @@ _HOMES = {
     "schedules": ("Constant", "Factor"),
     "state": ("Mean", "Part", "Pass", "Spec", "State", "Sum"),
     "stopping": ("Stopping",),
-    "train": ("Checkpoint", "evaluate", "train"),
 }
 _HOME = {name: module for module, names in _HOMES.items() for name in names}
 

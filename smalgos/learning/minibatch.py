@@ -11,9 +11,9 @@ from smalgos.learning.schedules import Constant, Factor
 from smalgos.learning.state import Mean, Pass, Spec, State, Sum
 from smalgos.learning.stopping import Stopping
 
-# Bytes of features in a block: large enough to pay for the driver's work, small enough to stay in
-# a core's second-level cache from `prepare` to `update`.
-BLOCK_BYTES = 1 << 20
+# Bytes of features in a block: large enough to pay for handing it from thread to thread, small
+# enough to be in the processor's caches still when it is learnt from.
+BLOCK_BYTES = 1 << 22
 
 
 class MiniBatch(State):
@@ -34,8 +34,6 @@ class MiniBatch(State):
     best: dict[str, Any]  # weights of the best epoch
     stopping: Stopping
 
-    schedule: Constant | Factor
-
     def begin(self, spec: Spec) -> None:
         """Allocate weights and optimizer state."""
         self.stopping = Stopping(
@@ -43,14 +41,14 @@ class MiniBatch(State):
         )
         self.phase, self.step, self.best = self.first_phase, 0, {}
         self.loss_rows = 0
-        self.compose(spec)
+        self.schedule = self.compose(spec)
 
     goal = "min"  # of the value that early stopping looks at
     first_phase = "train"
 
     @abstractmethod
-    def compose(self, spec: Spec) -> None:
-        """Set schedule, weights, slots and loss_sum."""
+    def compose(self, spec: Spec) -> Constant | Factor:
+        """Set weights, slots and loss_sum; return the schedule of the rates."""
 
     @abstractmethod
     def learn(self, block: Block, rates: Any) -> Any:

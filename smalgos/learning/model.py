@@ -157,7 +157,7 @@ class Model(Part, ABC):
             said = f"lacks {missing[0]}" if missing else f"has a field {surplus[0]} that is unknown"
             raise UserError(f"{source}: the {cls.algorithm} model {said}; the file is not usable")
         model = cls(device, _mapping(meta.get("notes")))
-        model.restore(flat, lambda v: model.k.asarray(v) if isinstance(v, np.ndarray) else v)
+        model.restore(flat, model.k.asarray)
         try:
             model.check()
         except UserError as e:

@@ -12,6 +12,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Annotated, Any, ClassVar, Self, TypeVar
 
+import numpy as np
+
 from smalgos.errors import UserError
 from smalgos.formats.block import Block
 from smalgos.formats.channel import kinds
@@ -62,7 +64,14 @@ class Part:
         return flat
 
     def restore(self, flat: Mapping[str, Any], put: Callable[[Any], Any] = lambda a: a) -> Self:
-        """Set all fields from a snapshot; those it lacks become None, or an empty dict."""
+        """Set all fields from a snapshot; those it lacks become None, or an empty dict.
+
+        `put` is applied to arrays alone.
+        """
+
+        def placed(value: Any) -> Any:
+            return put(value) if isinstance(value, np.ndarray) else value
+
         for name in self.fields():
             cut = len(name) + 1
             inner = {key[cut:]: v for key, v in flat.items() if key.startswith(name + ".")}
@@ -70,9 +79,9 @@ class Part:
             if isinstance(now, Part):
                 now.restore(inner, put)
             elif isinstance(now, dict):
-                setattr(self, name, {key: put(v) for key, v in inner.items()})
+                setattr(self, name, {key: placed(v) for key, v in inner.items()})
             else:
-                setattr(self, name, put(flat[name]) if name in flat else None)
+                setattr(self, name, placed(flat[name]) if name in flat else None)
         return self
 
     def merge(self, other: Any, base: Any) -> None:

@@ -70,8 +70,8 @@ class LinearLearnerState(MiniBatch):
         self.best_model, self.threshold = 0, self.loss.threshold
         super().begin(spec)
 
-    def compose(self, spec: Spec) -> None:
-        """Set schedule, weights, optimizer."""
+    def compose(self, spec: Spec) -> Constant | Factor:
+        """Set weights and optimizer; return the schedule."""
         p, d = self.p, spec.width
         settings = self.settings()
 
@@ -79,9 +79,9 @@ class LinearLearnerState(MiniBatch):
             return np.array([s[name] for s in settings], dtype)
 
         rate = of_models("learning_rate", np.float32)
-        self.schedule = Constant(rate)
+        schedule: Constant | Factor = Constant(rate)
         if p.use_lr_scheduler:
-            self.schedule = Factor(
+            schedule = Factor(
                 rate,
                 of_models("lr_scheduler_step", np.int64),
                 p.lr_scheduler_factor,
@@ -106,6 +106,7 @@ class LinearLearnerState(MiniBatch):
         self.decay, self.l1 = models.decay, models.l1
         self.weights, self.slots = {"w": models.W}, {"w": models.slots}
         self.loss_sum = np.zeros(p.num_models)
+        return schedule
 
     def start(self, d: int) -> NDArray[np.float32]:
         """Weights (d + 1, models, classes) to start from; the last row is the bias.
