@@ -20,15 +20,16 @@ JSON_LINES = "application/jsonlines"
 
 def json_lines(answer: Answer) -> bytes:
     """One object per row and line: ``{"score": 0.4, "predicted_label": 0}``."""
-    columns = [_texts(values, ", ", "[{}]") for values in answer.values()]
-    line = ", ".join(f'"{name}": %s' for name in answer)
-    return _lines("{" + line + "}\n", columns)
+    line = "{" + ", ".join(f'"{name}": %s' for name in answer) + "}\n"
+    rows = zip(*map(_texts, answer.values()), strict=True)
+    return "".join([line % row for row in rows]).encode()
 
 
 def csv_lines(answer: Answer) -> bytes:
     """One line per row, fields and the numbers of lists separated by commas; no header."""
-    columns = [_texts(values, ",", "{}") for values in answer.values()]
-    return _lines(",".join(["%s"] * len(columns)) + "\n", columns)
+    from smalgos.formats.csv import encode_columns
+
+    return encode_columns([_single(values) for values in answer.values()])
 
 
 def records(answer: Answer) -> bytes:
@@ -58,19 +59,18 @@ def encoder(header: str | None = None) -> Callable[[Answer], bytes]:
     return ENCODERS[accept(header, list(ENCODERS), JSON_LINES).type]
 
 
-def _texts(values: NDArray[Any], between: str, around: str) -> list[str]:
-    """The text of each row."""
-    flat = values.reshape(-1)
+def _single(values: NDArray[Any]) -> NDArray[Any]:
+    """Floats in float32, the precision of the original's answers."""
+    return values.astype(np.float32, copy=False) if values.dtype.kind == "f" else values
+
+
+def _texts(values: NDArray[Any]) -> list[str]:
+    """The JSON of each row."""
     if values.dtype.kind == "f":
-        texts: list[str] = flat.astype(np.float32).astype("U").tolist()
+        flat: list[str] = _single(values).reshape(-1).astype("U").tolist()
     else:
-        texts = [str(v) for v in flat.tolist()]
+        flat = [str(v) for v in values.reshape(-1).tolist()]
     if values.ndim == 1:
-        return texts
+        return flat
     m = values.shape[1]
-    starts = range(0, len(texts), m)
-    return [around.format(between.join(texts[i : i + m])) for i in starts]
-
-
-def _lines(line: str, columns: list[list[str]]) -> bytes:
-    return "".join([line % row for row in zip(*columns, strict=True)]).encode()
+    return [f"[{', '.join(flat[i : i + m])}]" for i in range(0, len(flat), m)]

@@ -42,9 +42,10 @@ def answers(
     order = algorithm(model.algorithm).fields
     try:
         with model.k.threads(n_jobs):
-            for block in ahead(cut(map(_features, stream.open(rows=ROWS)), ROWS)):
+            blocks = map(_features, stream.open(rows=ROWS))
+            for block in ahead(cut(blocks, ROWS), lambda block: block.on(model.k)):
                 _check_width(model, block)
-                given = model.predict(block.on(model.k), **options)
+                given = model.predict(block, **options)
                 answer = {name: given[name] for name in (*order, *given) if name in given}
                 _check_finite(answer, block)
                 yield answer
@@ -57,11 +58,12 @@ def _features(block: Block) -> Block:
 
 
 def _check_width(model: Model, block: Block) -> None:
-    width = model.notes.get("hyperparameters", {}).get("feature_dim")
     given = block.features.shape[1]
-    if isinstance(width, int) and given != width:
-        hint = ": if the first one is the label, say label_size=1" if given == width + 1 else ""
-        raise RowError(block.start, f"{given} features, where the model takes {width}{hint}")
+    if given != model.width:
+        labelled = given == model.width + 1
+        hint = ": did you leave the label in? Of CSV, pass it over by --label-size 1"
+        said = f"{given} features, where the model takes {model.width}"
+        raise RowError(block.start, said + (hint if labelled else ""))
 
 
 def _check_finite(answer: dict[str, Any], block: Block) -> None:

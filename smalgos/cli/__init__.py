@@ -21,11 +21,12 @@ class Commands(click.Group):
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run a command."""
-        warnings.showwarning = _warn
-        try:
-            return super().invoke(ctx)
-        except (UserError, PlatformError) as e:
-            raise click.ClickException(str(e)) from e
+        with warnings.catch_warnings():
+            warnings.showwarning = _warn
+            try:
+                return super().invoke(ctx)
+            except (UserError, PlatformError) as e:
+                raise click.ClickException(str(e)) from e
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """The commands in the order in which they were added."""
@@ -36,7 +37,7 @@ class Commands(click.Group):
     cls=Commands,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
-@click.version_option(package_name="smalgos", message="%(prog)s %(version)s")
+@click.version_option(package_name="smalgos", message="smalgos %(version)s")
 def main() -> None:
     """The built-in algorithms of Amazon SageMaker, on this machine.
 

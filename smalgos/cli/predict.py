@@ -1,6 +1,7 @@
 """The command `predict`."""
 
 import contextlib
+import sys
 from collections.abc import Iterator
 from typing import Any, BinaryIO
 
@@ -50,7 +51,7 @@ def predict(
 
     encode = encoder(accept)
     loaded = load_model(model)
-    source: Any = click.get_binary_stream("stdin") if data == "-" else data
+    source: Any = sys.stdin.buffer if data == "-" else data
     rows = stream(source, content_type, label_size=label_size)
     with _target(output) as (file, bar):
         for answer in answers(loaded, rows, n_jobs=n_jobs):
@@ -66,7 +67,7 @@ def _target(output: str | None) -> Iterator[tuple[BinaryIO, Any]]:
     from smalgos.learning.files import replacing
 
     if output is None:
-        file = click.get_binary_stream("stdout")
+        file = sys.stdout.buffer
         yield file, tqdm(disable=True)
         file.flush()
         return
