@@ -96,6 +96,10 @@ class Estimator(BaseEstimator):  # type: ignore[misc]
         options: dict[str, Any] = {
             "accept_sparse": "csr", "dtype": np.float32, "order": "C", "reset": reset,
         }  # fmt: skip
+        if y is None and reset and self.__sklearn_tags__().target_tags.required:
+            raise UserError(
+                f"{type(self).__name__} requires y to be passed, but the target y is None"
+            )
         if y is not None:
             numeric = isinstance(self, RegressorMixin)
             X, y = validate_data(self, X, y, y_numeric=numeric, **options)

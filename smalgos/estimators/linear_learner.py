@@ -132,7 +132,7 @@ class LinearLearnerClassifier(Classifier, LinearLearner, algorithm="linear-learn
 
     def _class_count(self, model: Model) -> int:
         assert isinstance(model, LinearModel)
-        return max(model.coef.shape[1], 2)
+        return int(max(model.coef.shape[1], 2))
 
     @property
     def threshold_(self) -> float:
@@ -170,7 +170,7 @@ class LinearLearnerClassifier(Classifier, LinearLearner, algorithm="linear-learn
             return bool(self.loss != "hinge_loss")
         return self.model_.loss != "hinge_loss"
 
-    @available_if(_has_probabilities)
+    @available_if(_has_probabilities)  # type: ignore[untyped-decorator]
     def predict_proba(self, X: Any) -> NDArray[np.float32]:
         """Probabilities of the classes; not with hinge_loss.
 
@@ -178,10 +178,10 @@ class LinearLearnerClassifier(Classifier, LinearLearner, algorithm="linear-learn
         -------
         ndarray of float32, shape (n_samples, n_classes)
         """
-        score = self._predict(X)["score"]
+        score: NDArray[np.float32] = self._predict(X)["score"]
         return score if score.ndim > 1 else np.stack([1 - score, score], axis=1)
 
-    @available_if(_has_probabilities)
+    @available_if(_has_probabilities)  # type: ignore[untyped-decorator]
     def predict_log_proba(self, X: Any) -> NDArray[np.float32]:
         """Logarithms of `predict_proba`."""
         with np.errstate(divide="ignore"):
@@ -189,7 +189,8 @@ class LinearLearnerClassifier(Classifier, LinearLearner, algorithm="linear-learn
 
     def predict(self, X: Any) -> Any:
         """The predicted class of each row."""
-        return self.classes_[self._predict(X)["predicted_label"]]
+        label = self._predict(X)["predicted_label"]
+        return self.classes_[label]
 
 
 class LinearLearnerRegressor(RegressorMixin, LinearLearner, algorithm="linear-learner"):  # type: ignore[misc]
@@ -230,4 +231,5 @@ class LinearLearnerRegressor(RegressorMixin, LinearLearner, algorithm="linear-le
 
     def predict(self, X: Any) -> NDArray[np.float32]:
         """The predicted value of each row."""
-        return self._predict(X)["score"]
+        score: NDArray[np.float32] = self._predict(X)["score"]
+        return score

@@ -43,5 +43,6 @@ class Factor:
     def __call__(self, steps: NDArray[np.int64]) -> NDArray[np.float32]:
         """Rates (len(steps), columns) of the steps, which count from 1."""
         decays = (steps[:, None] - 1) // self.every[None]
-        rates = self.rate.astype(np.float64) * np.power(self.factor, decays, dtype=np.float64)
-        return np.maximum(rates, self.minimum).astype(np.float32)
+        decayed = self.rate.astype(np.float64) * np.power(self.factor, decays, dtype=np.float64)
+        rates: NDArray[np.float32] = np.maximum(decayed, self.minimum).astype(np.float32)
+        return rates

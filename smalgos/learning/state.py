@@ -45,7 +45,7 @@ class Part:
         roles: dict[str, str | None] = {}
         for base in reversed(cls.__mro__):
             for name, kind in inspect.get_annotations(base).items():
-                if typing.get_origin(kind) is not ClassVar and kind is not ClassVar:
+                if typing.get_origin(kind) is not ClassVar:  # type: ignore[comparison-overlap]
                     roles[name] = (getattr(kind, "__metadata__", None) or (None,))[0]
         return {name: role for name, role in roles.items() if name not in cls.held}
 

@@ -279,9 +279,12 @@ class LinearLearnerState(MiniBatch):
     def positive(self) -> NDArray[np.float32]:
         """Weight (models, classes) of label-1 rows in each model, of each class for softmax."""
         if self.p.predictor_type == "multiclass_classifier":
-            weights = self.balanced_weights() if self.p.balance_multiclass_weights else [1.0]
-            return np.broadcast_to(np.float32(weights), (self.p.num_models, self.p.classes))
-        return np.float32([[s["positive_example_weight_mult"]] for s in self.settings()])
+            shape = self.p.num_models, self.p.classes
+            balanced = self.p.balance_multiclass_weights
+            weights = self.balanced_weights() if balanced else np.ones(self.p.classes)
+            return np.broadcast_to(weights.astype(np.float32), shape)
+        weights = np.array([s["positive_example_weight_mult"] for s in self.settings()])
+        return weights.astype(np.float32)[:, None]
 
     def balanced_weights(self) -> NDArray[np.float64]:
         """Weights of the classes: the inverse of their frequency among the scaler's rows."""
@@ -364,11 +367,12 @@ class LinearLearnerState(MiniBatch):
         if self.counts is None:
             return losses, np.where(np.isfinite(losses), losses, np.inf), None
         p, default = self.p, 0.0 if self.loss.name == "logistic" else self.loss.threshold
-        thresholds, values = best_threshold(
+        found, values = best_threshold(
             self.counts, self.k.bin_edges(), p.criterion, default=default, f_beta=p.f_beta,
             target_precision=p.target_precision, target_recall=p.target_recall,
         )  # fmt: skip
         self.counts = None
+        thresholds = found.astype(np.float64)
         if self.loss.name == "logistic":
             thresholds = np.array([_sigmoid(t) for t in thresholds])
         return losses, values, thresholds
