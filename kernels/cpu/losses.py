@@ -69,7 +69,7 @@ LN_2_HIGH, LN_2_LOW = 0.693359375, LN_2 - 0.693359375  # high part: 9 bits, exac
 ROUND = 12582912.0  # 1.5 * 2**23: added to a small float32, the last bit is worth 1
 SMALLEST = -87.0  # below, exp is less than the normal numbers of float32: taken as 0
 
-inner = kernel(fastmath=False, forceinline=True, no_cpython_wrapper=True, no_cfunc_wrapper=True)
+inner = kernel(fastmath=False, inline="always")
 
 
 @inner
@@ -111,29 +111,28 @@ def log_above_one(s):
 
 
 @inner
-def _logistic(f, y, p):
+def _logistic(f, y, p, w):
     """With g = -f for label 1, else f: both labels have the loss log(1 + exp(g))."""
     zero, one = splat(0.0), splat(1.0)
-    yes = y > splat(0.5)
-    share = select(yes, p, one)
-    g = select(yes, zero - f, f)
-    z = exp_negative(zero - magnitude(f))
+    no = one - y
+    sign, share = no - y, fma(y, p, no) * w
+    g = f * sign
+    z = exp_negative(-magnitude(f))
     large = one / (one + z)
-    value = share * (select(g > zero, g, zero) + log1p_unit(z))
-    slope = share * select(g > zero, large, z * large)
-    return widen(value), select(yes, zero - slope, slope)
+    value = select(g > zero, g, zero) + log1p_unit(z)
+    slope = select(g > zero, large, z * large)
+    return widen(value * share), slope * (sign * share)
 
 
 @inner
-def _hinge(f, y, p, margin):
-    zero, one = splat(0.0), splat(1.0)
-    yes = y > splat(0.5)
-    share = select(yes, p, one)
-    middle, half = splat(0.5), splat(0.5) * splat(margin)
-    short = half + select(yes, middle - f, f - middle)  # by how much the margin is missed
-    slope = select(yes, zero - share, share)
-    missed = short > zero
-    return widen(select(missed, share * short, zero)), select(missed, slope, zero)
+def _hinge(f, y, p, w, margin):
+    """With g = 1/2 - f for label 1, else f - 1/2: both have the loss max(0, margin / 2 + g)."""
+    zero, half = splat(0.0), splat(0.5)
+    no = splat(1.0) - y
+    sign, share = no - y, fma(y, p, no) * w
+    short = half * splat(margin) + (f - half) * sign
+    value = select(short > zero, short, zero)
+    return widen(value * share), select(short > zero, sign * share, zero)
 
 
 @inner
@@ -142,7 +141,7 @@ def _regression(loss, f, y):
     zero, one = splat(0.0), splat(1.0)
     e = y - f
     size = magnitude(e)
-    sign = select(e > zero, splat(-1.0), select(e < zero, one, zero))  # that of the gradient
+    sign = select(e > zero, -one, select(e < zero, one, zero))  # that of the gradient
     if loss.code == SQUARED:
         return widen(e) * widen(e), splat(-2.0) * e
     if loss.code == EPS_SQUARED:
@@ -162,18 +161,19 @@ def _regression(loss, f, y):
         near = size < delta
         square = widen(e) * widen(e) * widen(splat(0.5))
         line = widen(delta) * (widen(size) - widen(splat(0.5) * delta))
-        return select(near, square, line), select(near, zero - e, sign * delta)
+        return select(near, square, line), select(near, -e, sign * delta)
     return widen(size), sign  # ABSOLUTE
 
 
 @inner
-def _value_gradient(loss, f, y, p):
-    """float64 values and float32 gradients of sixteen scores, for all losses but softmax."""
+def _value_gradient(loss, f, y, p, w):
+    """Sixteen values (float64) and gradients (float32), times the weight w; not for softmax."""
     if loss.code == LOGISTIC:
-        return _logistic(f, y, p)
+        return _logistic(f, y, p, w)
     if loss.code == HINGE:
-        return _hinge(f, y, p, loss.margin)
-    return _regression(loss, f, y)
+        return _hinge(f, y, p, w, loss.margin)
+    value, gradient = _regression(loss, f, y)
+    return value * widen(w), gradient * w
 
 
 @inner
@@ -249,11 +249,10 @@ def gradient_panels(loss, y, weight, positive, classes, models, raw, rows, work,
             total = load(sums, first)
             for r in range(rows):
                 at = (p * capacity + r) * PANEL
-                value, gradient = _value_gradient(loss, load(raw, at), splat(y[r]), at_p)
                 w = splat(weight[r]) * live
-                gradient = gradient * w
+                value, gradient = _value_gradient(loss, load(raw, at), splat(y[r]), at_p, w)
                 store(raw, at, gradient)
-                total = total + value * widen(w)
+                total = total + value
                 into = into + gradient
             store(sums, first, total)
         store(slope, first, into)
@@ -274,10 +273,10 @@ def gradient_scores(loss, y, weight, positive, raw):
     for i in range(0, n, PANEL):
         count = n - i
         f, label = load_part(raw, i, count), load_part(y, i, count)
-        value, gradient = _value_gradient(loss, f, label, p)
         w = load_part(weight, i, count)
-        total = total + value * widen(w)
-        store_part(raw, i, count, gradient * w)
+        value, gradient = _value_gradient(loss, f, label, p, w)
+        total = total + value
+        store_part(raw, i, count, gradient)
     return sum_lanes(0.0, total)
 
 
@@ -287,7 +286,7 @@ def _sigmoid(x):
     zero, one = splat(0.0), splat(1.0)
     for i in range(0, len(x), PANEL):
         f = load_part(x, i, len(x) - i)
-        z = exp_negative(zero - magnitude(f))
+        z = exp_negative(-magnitude(f))
         large = one / (one + z)
         store_part(x, i, len(x) - i, select(f > zero, large, z * large))
 

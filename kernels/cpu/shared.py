@@ -27,6 +27,7 @@ __all__ = [
     "chunks",
     "device",
     "permutation",
+    "readable",
     "run",
     "threads",
     "to_host",
@@ -63,6 +64,25 @@ if hasattr(os, "register_at_fork"):
 def asarray(x: Any, dtype: Any = None) -> NDArray[Any]:
     """A C-ordered array on this device; shares memory where it can."""
     return np.ascontiguousarray(x, dtype)
+
+
+class _Alias:
+    """Memory of a read-only array, offered as writable."""
+
+    def __init__(self, x: NDArray[Any]) -> None:
+        pointer, _ = x.__array_interface__["data"]
+        self.__array_interface__ = {**x.__array_interface__, "data": (pointer, False)}
+        self.owner = x
+
+
+def readable(x: Any, dtype: Any = None) -> NDArray[Any]:
+    """A C-ordered, aligned array for a kernel to read, of the type of a writable one.
+
+    numba compiles a kernel once more for read-only arrays (a mapped file, a frozen array). The
+    memory is shared where it can be and must not be written to.
+    """
+    x = np.require(x, dtype, ["C", "A"])
+    return x if x.flags.writeable else np.asarray(_Alias(x))
 
 
 def to_host(*arrays: Any) -> Any:

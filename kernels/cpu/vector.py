@@ -100,6 +100,19 @@ if COMPILED:
     for _function, _symbol in ((operator.lt, "<"), (operator.gt, ">"), (operator.eq, "==")):
         _comparison(_function, _symbol)
 
+    @infer_global(operator.neg)
+    class Negate(AbstractTemplate):
+        """-a"""
+
+        def generic(self, args: Any, kws: Any) -> Any:
+            if len(args) == 1 and args[0] in (FLOATS, DOUBLES):
+                return signature(args[0], *args)
+            return None
+
+    @lower_builtin(operator.neg, Vector)
+    def _negate(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        return builder.fneg(args[0])
+
     @intrinsic
     def load(typingctx: Any, array: Any, at: Any) -> Any:
         """Sixteen consecutive elements of a C-ordered array, from flat element `at` on."""
@@ -236,6 +249,15 @@ if COMPILED:
         return DOUBLES(FLOATS), codegen
 
     @intrinsic
+    def narrow(typingctx: Any, a: Any) -> Any:
+        """float64 lanes rounded to float32."""
+
+        def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+            return builder.fptrunc(args[0], context.get_value_type(FLOATS))
+
+        return FLOATS(DOUBLES), codegen
+
+    @intrinsic
     def add_exponent(typingctx: Any, a: Any, n: Any) -> Any:
         """a * 2**n for lanes of `n` given as 1.5 * 2**23 + n; no check of the exponent's range."""
 
@@ -340,6 +362,9 @@ else:
 
     def widen(a: Any) -> Any:
         return a.astype(np.float64)
+
+    def narrow(a: Any) -> Any:
+        return a.astype(np.float32)
 
     def add_exponent(a: Any, n: Any) -> Any:
         return (a.view(np.int32) + (n.view(np.int32) << 23)).view(np.float32)

@@ -24,14 +24,15 @@ def arithmetic(a, b, c, out):
     v.store(out, 96, v.select(x < y, x, z))
     v.store(out, 112, v.select(x > y, x, z))
     v.store(out, 128, v.select(x == x, v.splat(0.1), z))
+    v.store(out, 144, -x)
 
 
 def test_arithmetic_is_that_of_float32():
-    out = np.empty((9, 16), np.float32)
+    out = np.empty((10, 16), np.float32)
     arithmetic(A, B, C, out)
     fused = (A.astype(float) * B + C).astype(np.float32)
     want = [A + B, A - B, A * B, A / B, fused, np.sqrt(abs(A))]
-    want += [np.where(A < B, A, C), np.where(A > B, A, C), np.full(16, np.float32(0.1))]
+    want += [np.where(A < B, A, C), np.where(A > B, A, C), np.full(16, np.float32(0.1)), -A]
     np.testing.assert_array_equal(out, want)
 
 
@@ -58,18 +59,20 @@ def bits(a, out, wide):
     n = x + v.splat(12582912.0)
     v.store(out, 32, v.add_exponent(v.splat(1.5), n))
     v.store(wide, 0, v.widen(x) * v.widen(x))
+    v.store(out, 64, v.narrow(v.load(wide, 0)))
     v.store(out, 48, v.select(v.lanes_below(5), x, v.splat(0.0)))
     return v.sum_lanes(1.0, v.widen(x))
 
 
 def test_bits_and_lanes():
     a = np.arange(1, 17, dtype=np.float32)
-    out, wide = np.empty((4, 16), np.float32), np.empty(16)
+    out, wide = np.empty((5, 16), np.float32), np.empty(16)
     assert bits(a, out, wide) == 1 + a.sum()
     np.testing.assert_array_equal(out[0] * 2 ** out[1], a)
     assert ((out[0] >= 1) & (out[0] < 2)).all()
     np.testing.assert_array_equal(out[2], 1.5 * 2**a)
     np.testing.assert_array_equal(wide, a.astype(float) ** 2)
+    np.testing.assert_array_equal(out[4], a**2)
     np.testing.assert_array_equal(out[3], np.where(a <= 5, a, 0))
 
 
