@@ -1,0 +1,152 @@
+"""smalgos in the place of a peer."""
+
+import io
+import time
+from importlib.metadata import version
+from pathlib import Path
+
+import numpy as np
+
+from benchmarks.data import classes_of_two, kept, of
+from benchmarks.measure import measured, threads
+from benchmarks.quality import digest, distance, log_loss
+from smalgos import formats
+from smalgos.formats import Block, Csr
+
+RECORDIO = "application/x-recordio-protobuf"
+VERSION = {"version": version("smalgos")}
+WARM_ROWS = 2_000
+
+# RecordIO ------------------------------------------------------------------------------------------
+
+
+def make_recordio(folder: str, rows: int, width: int = 100, columns: int = 10_000) -> dict:
+    """Files of dense and of sparse rows, and the arrays that they are made of."""
+    rng = np.random.default_rng(0)
+    labels = rng.integers(0, 2, rows).astype(np.float32)
+    dense = rng.standard_normal((rows, width), np.float32)
+    keys = np.sort(rng.random((rows, columns // 10)).argpartition(30)[:, :30], axis=1) * 10
+    sparse = Csr(
+        rng.standard_normal(30 * rows, np.float32),
+        keys.ravel().astype(np.int32),
+        np.arange(rows + 1, dtype=np.int64) * 30,
+        columns,
+    )
+    formats.write(Path(folder) / "dense.pbr", Block.of(dense, labels))
+    formats.write(Path(folder) / "sparse.pbr", Block({"features": sparse, "labels": labels}))
+    kept(folder, dense_features=dense, dense_labels=labels)
+    kept(
+        folder, sparse_values=sparse.values, sparse_keys=sparse.indices,
+        sparse_offsets=sparse.offsets, sparse_labels=labels, sparse_width=np.array(columns),
+    )  # fmt: skip
+    return {}
+
+
+def read_recordio(path: str, kind: str) -> dict:
+    """To arrays."""
+    work = lambda: formats.read(path, RECORDIO)  # noqa: E731
+    return VERSION | measured(work, warm=work, at_least=0.5, bytes=Path(path).stat().st_size)
+
+
+def write_recordio(folder: str, expected: str, kind: str) -> dict:
+    """To memory."""
+    if kind == "dense":
+        features, labels = of(folder, "dense_features", "dense_labels")
+    else:
+        values, keys, offsets, labels, width = of(
+            folder,
+            "sparse_values",
+            "sparse_keys",
+            "sparse_offsets",
+            "sparse_labels",
+            "sparse_width",
+        )
+        features = Csr(values, keys, offsets, int(width))
+    block = Block({"features": features, "labels": labels})
+
+    def work():
+        file = io.BytesIO()
+        formats.write(file, block, content_type=RECORDIO)
+        return file
+
+    return VERSION | measured(work, warm=work, at_least=0.5, bytes=Path(expected).stat().st_size)
+
+
+# CSV -----------------------------------------------------------------------------------------------
+
+
+def make_csv(folder: str, rows: int, width: int) -> dict:
+    """Three files: whole numbers, numbers of three decimals, float64 with all its digits."""
+    rng = np.random.default_rng(0)
+    kinds = {
+        "integers": (rng.integers(-1000, 100_000, (rows, width)), "%d"),
+        "decimals": (rng.normal(0, 100, (rows, width)), "%.3f"),
+        "digits": (rng.normal(0, 100, (rows, width)), "%.17g"),
+    }
+    for name, (table, digits) in kinds.items():
+        line = ",".join([digits] * width) + "\n"
+        with open(Path(folder) / f"{name}.csv", "w", encoding="ascii") as file:
+            file.writelines(line % tuple(row) for row in table.tolist())
+    return {}
+
+
+def read_csv(path: str) -> dict:
+    """To a C-ordered float32 matrix."""
+    work = lambda: formats.read(path, "text/csv; label_size=0").features  # noqa: E731
+    told = measured(work, warm=work, at_least=0.5, bytes=Path(path).stat().st_size)
+    return VERSION | told | {"quality": digest(told["value"])}
+
+
+# Linear Learner and PCA ----------------------------------------------------------------------------
+
+
+def fit_linear_learner(folder: str, **settings: float) -> dict:
+    """The whole fit of all models; the log loss of the one that is kept."""
+    from smalgos import LinearLearnerClassifier
+
+    X, y, X_val, y_val = of(folder, "X", "y", "X_val", "y_val")
+    settings = {"random_state": 0, "n_jobs": threads(), **settings}
+    small = classes_of_two(4_000, X.shape[1])
+    told = measured(
+        lambda: LinearLearnerClassifier(**settings).fit(X, y),
+        warm=lambda: LinearLearnerClassifier(**settings).fit(*small),
+    )
+    fitted = told["value"]
+    loss = log_loss(y_val, fitted.predict_proba(X_val)[:, 1])
+    quality = {"log loss": loss, "models": len(fitted.models_), "epochs": fitted.n_iter_}
+    return VERSION | told | {"quality": quality}
+
+
+def curve_linear_learner(folder: str, **settings: float) -> dict:
+    """Log loss of the best model after each epoch, on rows that choose it, against time."""
+    from smalgos import LinearLearnerClassifier
+
+    X, y, X_val, y_val = of(folder, "X", "y", "X_val", "y_val")
+    settings = {"random_state": 0, "n_jobs": threads(), "early_stopping_patience": 100, **settings}
+    LinearLearnerClassifier(**settings).fit(*classes_of_two(4_000, X.shape[1]))
+    curve: list[tuple[float, float]] = []
+    began = time.perf_counter()
+
+    def watch(event, **facts):
+        if event == "pass" and "criteria" in facts["metrics"]:
+            curve.append((time.perf_counter() - began, facts["metrics"]["criteria"]))
+
+    told = measured(
+        lambda: (
+            LinearLearnerClassifier(**settings)
+            .set_callbacks(watch)
+            .fit(X, y, X_val=X_val, y_val=y_val)
+        )
+    )
+    return VERSION | told | {"curve": curve, "quality": {"log loss": min(v for _, v in curve)}}
+
+
+def fit_pca(folder: str, components: int) -> dict:
+    """Components of X, and how far they are from exact ones."""
+    from smalgos import PCA
+
+    (X,) = of(folder, "X")
+    settings = {"num_components": components, "n_jobs": threads()}
+    told = measured(lambda: PCA(**settings).fit(X), warm=lambda: PCA(**settings).fit(X[:WARM_ROWS]))
+    fitted = told["value"]
+    return VERSION | told | {"quality": distance(folder, fitted)}

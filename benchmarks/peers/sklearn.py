@@ -1,0 +1,56 @@
+"""scikit-learn."""
+
+from importlib.metadata import version
+
+import numpy as np
+from sklearn.decomposition import PCA
+from sklearn.linear_model import LogisticRegression, SGDClassifier
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+from benchmarks.data import classes_of_two, kept, low_rank, of
+from benchmarks.measure import measured
+from benchmarks.quality import distance, log_loss
+
+VERSION = {"version": version("scikit-learn")}
+WARM_ROWS = 2_000
+
+
+def make_pca(folder: str, rows: int, width: int, components: int) -> dict:
+    """A matrix, and its exact components."""
+    X = low_rank(rows, width)
+    scatter, mean = np.zeros((width, width)), X.mean(axis=0, dtype=np.float64)
+    for a in range(0, rows, 20_000):
+        part = X[a : a + 20_000] - mean
+        scatter += part.T @ part
+    values, vectors = np.linalg.eigh(scatter)
+    top = slice(-1, -components - 1, -1)
+    return kept(folder, X=X, s=np.sqrt(values[top]), v=vectors[:, top].T)
+
+
+def fit_pca(folder: str, components: int, cls: type = PCA) -> dict:
+    """By the covariance matrix: the fastest of its exact solvers for tall data."""
+    (X,) = of(folder, "X")
+    make = lambda: cls(n_components=components, svd_solver="covariance_eigh")  # noqa: E731
+    told = measured(lambda: make().fit(X), warm=lambda: make().fit(X[:WARM_ROWS]))
+    return VERSION | told | {"quality": distance(folder, told["value"])}
+
+
+def fit_sgd(folder: str, **settings: float) -> dict:
+    """SGDClassifier on scaled features; scaling is part of the time."""
+    settings = {"loss": "log_loss", "tol": None, "random_state": 0, **settings}
+    return _fit(folder, lambda: make_pipeline(StandardScaler(), SGDClassifier(**settings)))
+
+
+def fit_lbfgs(folder: str, **settings: float) -> dict:
+    """LogisticRegression on scaled features; scaling is part of the time."""
+    settings = {"solver": "lbfgs", "tol": 1e-12, **settings}
+    return _fit(folder, lambda: make_pipeline(StandardScaler(), LogisticRegression(**settings)))
+
+
+def _fit(folder: str, make) -> dict:
+    X, y, X_val, y_val = of(folder, "X", "y", "X_val", "y_val")
+    small = classes_of_two(4_000, X.shape[1])
+    told = measured(lambda: make().fit(X, y), warm=lambda: make().fit(*small))
+    loss = log_loss(y_val, told["value"].predict_proba(X_val)[:, 1])
+    return VERSION | told | {"quality": {"log loss": loss}}
