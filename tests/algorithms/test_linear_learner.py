@@ -299,8 +299,11 @@ def test_bad_hyperparameters_are_named(given, said):
     assert said in str(caught.value)
 
 
-def test_too_few_rows_fill_one_short_batch():
-    state, _ = learn({**WIRE, "mini_batch_size": "1000", "epochs": "2"}, rows(n=30))
+def test_too_few_rows_for_a_batch():
+    given = {**WIRE, "mini_batch_size": "1000", "epochs": "2"}
+    with pytest.raises(UserError, match="has 30 rows, which do not fill one batch"):
+        learn(given, rows(n=30))
+    state, _ = learn(given | {"drop_last": "false"}, rows(n=30))
     assert state.step == 2
 
 

@@ -213,6 +213,11 @@ class LinearLearnerState(MiniBatch):
     def choose_scale(self) -> None:
         """Settle means and deviations; go on to train."""
         p, n, d = self.p, self.measured, self.spec.width
+        if p.drop_last and n < p.mini_batch_size:
+            raise UserError(
+                f"the train channel has {n} rows, which do not fill one batch of mini_batch_size="
+                f"{p.mini_batch_size}: lower it to {n} or less, or set drop_last=false"
+            )
         assert self.origin is not None
         shifted = self.sums / n
         mean = self.origin + shifted
