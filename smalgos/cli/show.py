@@ -65,7 +65,8 @@ def _estimators(a: "Algorithm") -> list[str]:
     import smalgos
     from smalgos.algorithms import MODULES
 
-    return [name for name, module in smalgos._ESTIMATORS.items() if module == MODULES[a.name]]
+    homes: dict[str, str] = vars(smalgos)["_ESTIMATORS"]  # which type stubs do not show
+    return [name for name, module in homes.items() if module == MODULES[a.name]]
 
 
 @click.command()

@@ -5,6 +5,11 @@ from typing import Any
 
 from smalgos.learning.state import Pass, State
 
+STARTING = "{desc} starting; the first time, its kernels are compiled"
+# Short enough for a bar and the latest metric in eighty columns.
+KNOWN = "{desc} {percentage:3.0f}%|{bar}| {elapsed}<{remaining}, {rate_fmt}{postfix}"
+UNKNOWN = "{desc} {n_fmt} rows, {elapsed}, {rate_fmt}{postfix}"
+
 
 class Progress:
     """One bar on stderr: rows of all epochs, with the latest metric behind it.
@@ -28,25 +33,33 @@ class Progress:
         if event == "begin":
             from tqdm import tqdm
 
-            rows = self.rows or state.spec.rows
-            total = rows * (state.budget - state.epoch) if rows else None
             self._bar = tqdm(
-                total=total, desc=self.name, unit="row", unit_scale=True, dynamic_ncols=True,
-                file=sys.stderr, leave=True,
+                desc=self.name, unit="row", unit_scale=True, dynamic_ncols=True, file=sys.stderr,
+                bar_format=STARTING,
             )  # fmt: skip
+            rows = self.rows or state.spec.rows
+            self._bar.total = rows * (state.budget - state.epoch) if rows else None
             self._seen = state.seen
         elif event == "batch":
+            if state.seen > self._seen:
+                self._bar.bar_format = UNKNOWN if self._bar.total is None else KNOWN
             self._bar.update(state.seen - self._seen)
             self._seen = state.seen
         elif event == "pass":
             p: Pass = facts["p"]
             if p.epoch and self._bar.total is None and facts["rows"]:
                 # after the first epoch the end is known
-                self._bar.total = facts["rows"] * state.budget
-            if facts["metrics"]:
-                told = {name.split(":")[0]: f"{v:.4g}" for name, v in facts["metrics"].items()}
-                self._bar.set_postfix(epoch=f"{state.epoch}/{state.budget}", **told)
+                self._bar.total = facts["rows"] * (state.budget - state.epoch) + self._bar.n
+            self._tell(state, facts["metrics"])
         elif event == "stop":
             if facts["why"] == "done":  # stopped early: what is left will not be read
                 self._bar.total = self._bar.n
             self._bar.close()
+
+    def _tell(self, state: State, metrics: dict[str, float]) -> None:
+        """The metric behind the bar: of the validation rows, where there are some."""
+        wanted = "validation:" if "validation" in state.spec.channels else "train:"
+        for name, value in metrics.items():
+            if name.startswith(wanted):
+                at = f"epoch {state.epoch}/{state.budget}"
+                self._bar.set_postfix_str(f"{at}, {wanted[:-1]} {value:.4g}")
