@@ -5,6 +5,11 @@ PY := $(VENV)/bin/python
 FOUND := $(shell for p in python3 python3.15 python3.14 python3.13 python3.12 python3.11 python; do \
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1 && echo $$p && break; done)
 
+# Environments that `make oracles` has built.
+ifneq ($(wildcard .oracles/sdk/bin/python),)
+export SMALGOS_ORACLE_SDK ?= $(CURDIR)/.oracles/sdk/bin/python
+endif
+
 .PHONY: demo test test-slow bench oracles lint clean
 
 # One stamp per set of extras: installed again only when pyproject.toml changes.
@@ -30,7 +35,8 @@ bench: $(VENV)/.have-bench
 	$(PY) benchmarks/run.py
 
 oracles:
-	bash tests/oracles.sh
+	@test -n "$(FOUND)" || { echo "smalgos needs Python 3.11 or newer"; exit 1; }
+	PYTHON=$(FOUND) bash tests/oracles.sh
 
 lint: $(VENV)/.have-test
 	$(PY) -m ruff check .

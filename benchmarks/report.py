@@ -96,7 +96,7 @@ def table(rows: Sequence[Row]) -> list[str]:
         named = f"{row.library} {row.version}".strip()
         spread = ""
         if row.rounds > 1 and row.low is not None and row.high is not None:
-            spread = f" ({row.low:.3g}–{row.high:.3g})"
+            spread = f" ({row.low:.3g} to {row.high:.3g})"
         cells = [named, row.settings, number(row.seconds) + spread, number(row.ratio)]
         cells += [number(row.rate)] * rated + [row.quality.replace("=", " ")] * judged
         cells += [number(row.peak_mb)] * weighed + [number(row.warmup)] * warmed

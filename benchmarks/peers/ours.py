@@ -17,7 +17,7 @@ RECORDIO = "application/x-recordio-protobuf"
 VERSION = {"version": version("smalgos")}
 WARM_ROWS = 2_000
 
-# RecordIO ------------------------------------------------------------------------------------------
+# RecordIO -----------------------------------------------------------------------------------------
 
 
 def make_recordio(folder: str, rows: int, width: int = 100, columns: int = 10_000) -> dict:
@@ -72,7 +72,7 @@ def write_recordio(folder: str, expected: str, kind: str) -> dict:
     return VERSION | measured(work, warm=work, at_least=0.5, bytes=Path(expected).stat().st_size)
 
 
-# CSV -----------------------------------------------------------------------------------------------
+# CSV ----------------------------------------------------------------------------------------------
 
 
 def make_csv(folder: str, rows: int, width: int) -> dict:
@@ -97,7 +97,7 @@ def read_csv(path: str) -> dict:
     return VERSION | told | {"quality": digest(told["value"])}
 
 
-# Linear Learner and PCA ----------------------------------------------------------------------------
+# Linear Learner and PCA ---------------------------------------------------------------------------
 
 
 def fit_linear_learner(folder: str, **settings: float) -> dict:

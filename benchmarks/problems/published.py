@@ -27,12 +27,13 @@ DATA = {
 
 def cases(folder: Path, size: str) -> list[Case]:
     """One case per data set."""
+    given = {"folder": str(folder)}
     wanted = ["gasoline"] if size == "quick" else list(DATA.values())
     return [
-        Case(name, [Cell("smalgos", f"benchmarks.published:{f}", {"folder": str(folder)})], rounds=1)
+        Case(name, [Cell("smalgos", f"benchmarks.published:{f}", given)], rounds=1)
         for name, f in DATA.items()
         if f in wanted
-    ]  # fmt: skip
+    ]
 
 
 def share(results: Results) -> float | None:

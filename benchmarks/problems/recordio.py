@@ -41,10 +41,21 @@ def cases(folder: Path, size: str) -> list[Case]:
 
 GOALS = (
     Goal("read dense rows at 1 GB/s", least(1.0), lambda r: r.rate(f"read {DENSE}"), "GB/s"),
-    Goal("read dense rows 100 x as fast as the SDK", least(100), lambda r: r.times(f"read {DENSE}", SDK)),
-    Goal("read sparse rows 60 x as fast as the SDK", least(60), lambda r: r.times(f"read {SPARSE}", SDK)),
-    Goal("write dense rows 50 x as fast as the SDK", least(50), lambda r: r.times(f"write {DENSE}", SDK)),
-    Goal("write sparse rows 50 x as fast as the SDK", least(50), lambda r: r.times(f"write {SPARSE}", SDK)),
-    Goal("write dense rows to the SDK's bytes", least(1), lambda r: r.quality(f"write {DENSE}", SDK, "identical")),
-    Goal("write sparse rows to the SDK's bytes", least(1), lambda r: r.quality(f"write {SPARSE}", SDK, "identical")),
+    *(
+        Goal(
+            f"{verb} {kind} rows {bound} x as fast as the SDK", least(bound),
+            lambda r, case=f"{verb} {about}": r.times(case, SDK),
+        )
+        for verb, kind, about, bound in (
+            ("read", "dense", DENSE, 100), ("read", "sparse", SPARSE, 60),
+            ("write", "dense", DENSE, 50), ("write", "sparse", SPARSE, 50),
+        )
+    ),
+    *(
+        Goal(
+            f"write {kind} rows to the SDK's bytes", least(1),
+            lambda r, case=f"write {about}": r.quality(case, SDK, "identical"), "",
+        )
+        for kind, about in (("dense", DENSE), ("sparse", SPARSE))
+    ),
 )  # fmt: skip

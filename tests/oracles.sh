@@ -1,0 +1,24 @@
+#!/usr/bin/env bash
+# Builds environments of heavy or old peers under .oracles/, and prints the variables that name
+# them to `make test-slow` and `make bench` (the Makefile passes them on by itself).
+#
+# SMALGOS_ORACLE_SDK: a Python that has the original's SDK, the last of its second line.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+python=${PYTHON:-python3}
+
+build() {  # folder, what to install
+    local folder=.oracles/$1 wanted=$2
+    if [ ! -f "$folder/.have" ] || [ "$(cat "$folder/.have")" != "$wanted" ]; then
+        rm -rf "$folder"
+        "$python" -m venv "$folder"
+        # shellcheck disable=SC2086  # several packages in one word
+        "$folder/bin/python" -m pip install --quiet --disable-pip-version-check $wanted
+        echo "$wanted" > "$folder/.have"
+    fi
+}
+
+build sdk 'sagemaker==2.257.6 scipy'
+.oracles/sdk/bin/python -W ignore -c 'import sagemaker.amazon.common' >/dev/null 2>&1
+
+echo "SMALGOS_ORACLE_SDK=$PWD/.oracles/sdk/bin/python"
