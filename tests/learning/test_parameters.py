@@ -95,7 +95,7 @@ def test_how_to_run_is_not_what_to_learn():
 @given(st.floats(allow_nan=False), st.integers())
 def test_what_is_checked_is_in_range(rate, k):
     try:
-        p = Example(k=k, rate=rate)
+        Example(k=k, rate=rate)
     except UserError:
         assert k < 1 or not 0 < rate < 1
     else:
