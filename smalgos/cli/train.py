@@ -233,7 +233,7 @@ def summary(outcome: "Outcome", seconds: float) -> str:
     epochs = f"{state.epoch} epoch{'s' if state.epoch != 1 else ''}"
     said = []
     if len(tried := notes.get("models", ())) > 1:
-        said.append(("Best model", f"number {notes['model']} of 0 to {len(tried) - 1}"))
+        said.append(("Best model", f"{notes['model']} (of {len(tried)}, counted from 0)"))
     if setting := notes.get("setting"):
         said.append(("Setting", ", ".join(f"{name}={number(v)}" for name, v in setting.items())))
     said.append(("Model", f"{outcome.path} ({size(outcome.path.stat().st_size)})"))

@@ -30,7 +30,7 @@ def test_trains_scores_and_says_so(
     assert said.exit_code == 0, said.output
     first, *rest = said.stdout.splitlines()
     assert re.fullmatch(r"tiny trained in \d+\.\d s: 2 epochs, 80 rows", first)
-    assert "Best model  number 1 of 0 to 1" in rest
+    assert "Best model  1 (of 2, counted from 0)" in rest
     assert "Setting     rate=0.5" in rest
     assert f"Model       {out}/model.safetensors" in said.stdout
     assert rest[-2:] == ["Scores    validation  test", "accuracy         0.5   0.5"]

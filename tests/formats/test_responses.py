@@ -10,10 +10,11 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from smalgos.errors import UserError
+from smalgos.formats import responses
 from smalgos.formats.responses import csv_lines, encoder, json_lines
 
 finite = st.floats(width=32, allow_nan=False, allow_infinity=False)
-answers = st.integers(1, 5).flatmap(
+answers = st.integers(0, 5).flatmap(
     lambda n: st.fixed_dictionaries(
         {
             "score": arrays(np.float32, n, elements=finite),
@@ -65,11 +66,18 @@ def test_the_grammar_of_the_original() -> None:
 
 def test_floats_are_the_shortest_that_come_back() -> None:
     numbers = {"score": np.array([0.1, 1e-5, 3e20, -0.0, 1 / 3], np.float32)}
-    texts = ["0.1", "1e-05", "3e+20", "-0.0", "0.33333334"]
+    texts = ["0.1", "0.00001", "3e+20", "-0.0", "0.33333334"]
     assert json_lines(numbers).decode().splitlines() == [f'{{"score": {t}}}' for t in texts]
     # float64 answers are float32 on the wire, as the original's are
     assert json_lines({"score": np.array([1 / 3])}) == b'{"score": 0.33333334}\n'
     assert csv_lines({"score": np.array([1 / 3])}) == b"0.33333334\n"
+
+
+def test_large_answers_are_written_in_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
+    answer = {"score": np.arange(10, dtype=np.float32), "many": np.ones((10, 3), np.float32)}
+    whole = json_lines(answer), csv_lines(answer)
+    monkeypatch.setattr(responses, "CELLS", 9)
+    assert (json_lines(answer), csv_lines(answer)) == whole
 
 
 def test_encoder_follows_the_accept_list() -> None:
