@@ -28,6 +28,7 @@ from smalgos.kernels.cpu.vector import (
     fma,
     load,
     load_part,
+    magnitude,
     narrow,
     select,
     splat,
@@ -150,7 +151,7 @@ def _standardise(X, shift, scale, out):
             at, count = i * d + j, d - j
             x = (load_part(X, at, count) - load_part(shift, j, count)) * load_part(scale, j, count)
             store_part(out, at, count, x)
-            bad = bad + select(x - x == zero, zero, splat(1.0))
+            bad = bad + select(magnitude(x) < splat(np.inf), zero, splat(1.0))
         if sum_lanes(np.float32(0.0), bad) > 0:
             return i
     return -1

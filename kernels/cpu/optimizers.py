@@ -31,6 +31,7 @@ from smalgos._jit import kernel
 from smalgos.kernels.cpu.tile import PANEL
 from smalgos.kernels.cpu.vector import (
     fma,
+    lanes_below,
     load_part,
     magnitude,
     select,
@@ -180,9 +181,11 @@ def step(opt, t, w, g, slot0, slot1, scale, rate, decay, l1):
         for j in range(0, columns, PANEL):
             at, count = i * columns + j, min(PANEL, columns - j)
             count_0, count_1 = count if has_0 else 0, count if has_1 else 0
-            r, d, p = load_part(rate, j, count), load_part(decay, j, count), load_part(l1, j, count)
+            own = 0 if common else count
+            r, d, p = load_part(rate, j, own), load_part(decay, j, own), load_part(l1, j, own)
             if common:
                 r, d, p = splat(rate[0]), splat(decay[0]), splat(l1[0])
+            r = select(lanes_below(count), r, splat(1.0))  # ftrl divides by it
             before = load_part(w, at, count)
             slope = load_part(g, at, count) * splat(scale)
             a, b = load_part(slot0, at, count_0), load_part(slot1, at, count_1)
