@@ -33,6 +33,7 @@ from smalgos.learning.state import Spec
 
 N_ROWS, N_FEATURES = 96, 6
 SPLITS = ("train", "validation", "test")
+SMALL = {"epochs": 1, "mini_batch_size": 32, "num_classes": 3}
 
 
 @dataclass(frozen=True)
@@ -160,7 +161,7 @@ def varieties(a: Algorithm) -> Iterator[dict[str, Any]]:
     fields = [f for f in a.parameters.table.values() if not f.transient]
     sizes = {f.name: 2 for f in fields if f.default is REQUIRED and f.kind is int}
     base = sizes | {n: v for n, v in a.parameters.wired(spec).items() if n in sizes}
-    base |= {n: v for n, v in {"epochs": 1, "num_classes": 3}.items() if n in a.parameters.table}
+    base |= {name: value for name, value in SMALL.items() if name in a.parameters.table}
     tasks = [_words(f) for f in fields if f.choices and f.default is REQUIRED]
     others = [word for f in fields if f.choices and f.default is not REQUIRED for word in _words(f)]
     for task in itertools.product(*tasks):

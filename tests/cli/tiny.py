@@ -23,6 +23,12 @@ class TinyParameters(Parameters):
     )  # fmt: skip
 
 
+def dense(block: Any) -> Any:
+    """The features as an array."""
+    features = block.features
+    return features.toarray() if hasattr(features, "toarray") else features
+
+
 class TinyState(State):
     """The sum of all rows."""
 
@@ -33,7 +39,7 @@ class TinyState(State):
         self.total = np.zeros(spec.width)
 
     def update(self, block: Any) -> None:
-        self.total = self.total + self.k.total(block.features)
+        self.total = self.total + self.k.total(dense(block))
 
     def end_pass(self) -> dict[str, float]:
         return {"train:mse": float(self.total.sum())}
@@ -64,7 +70,7 @@ class TinyModel(Model):
         return len(self.weights)
 
     def predict(self, block: Any, **options: Any) -> dict[str, Any]:
-        scores = np.asarray(block.features) @ self.weights
+        scores = dense(block) @ self.weights
         return {"many": scores, "first": scores[:, 0], "positive": (scores[:, 0] > 0).astype(int)}
 
     def check(self) -> None:
