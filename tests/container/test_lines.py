@@ -108,7 +108,7 @@ def test_without_validation_train_is_scored(box, task, monkeypatch, capsys):
     assert re.search(r"#quality_metric: host=\S+, train \S+_objective <loss>=(\S+)", out)
     assert f"#train_score (algo-1) : ('{OBJECTIVE[task]}', " in out
     assert "Test data is not provided." in out
-    assert "validation" not in out
+    assert ", validation " not in out
 
 
 def test_a_run_line_by_line(box, task, monkeypatch, capsys):

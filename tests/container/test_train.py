@@ -125,7 +125,9 @@ def test_it_goes_on_from_an_earlier_model(tmp_path, run):
     models = []
     for i, name in enumerate(["model.tar.gz", "model.safetensors"]):
         box = Box(tmp_path / f"again-{i}")
-        box.hyperparameters(**BINARY | {"num_models": "1", "learning_rate": "1e-9"})
+        box.hyperparameters(
+            **BINARY, num_models="1", learning_rate="1e-9", use_lr_scheduler="false"
+        )
         box.channel("train", {"a.pbr": records(x, y)})
         folder = box.channel("model", {}, "application/x-sagemaker-model")
         shutil.copy(archive if name.endswith("gz") else first.model, folder / name)
@@ -232,7 +234,7 @@ PACKED = gzip.compress(records(X, Y))
 BAD = {
     "unknown hyperparameter": (
         with_hyperparameters(mini_batch_siz="10"),
-        r"unknown hyperparameter 'mini_batch_siz' \(did you mean mini_batch_size\?\)",
+        r"unknown hyperparameter 'mini_batch_siz'.*did you mean mini_batch_size\?",
     ),
     "value out of range": (with_hyperparameters(epochs="0"), r"epochs=0: must be an integer >= 1"),
     "word for a number": (

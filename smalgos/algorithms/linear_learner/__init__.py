@@ -16,8 +16,9 @@ data, seed and hyperparameters give the same bytes; every optimizer of the libra
 zeros.
 """
 
-from smalgos.algorithms.linear_learner.model import LinearModel, metrics
+from smalgos.algorithms.linear_learner.model import LinearModel
 from smalgos.algorithms.linear_learner.parameters import LinearLearnerParameters
+from smalgos.algorithms.linear_learner.scores import LinearMetrics
 from smalgos.algorithms.linear_learner.state import LinearLearnerState
 from smalgos.learning.model import Algorithm
 
@@ -30,6 +31,6 @@ ALGORITHM = Algorithm(
     channels=("train", "[validation]", "[test]", "[model]"),
     envelope="predictions",
     fields=("score", "predicted_label"),
-    metrics=metrics,
+    metrics=LinearMetrics,
     summary="linear models for regression and classification, many at once",
 )

@@ -10,7 +10,6 @@ from smalgos.formats.block import Block, Csr
 from smalgos.kernels import load
 from smalgos.learning import Model, require_array, require_number
 from smalgos.learning.losses import LOSSES
-from smalgos.learning.metrics import BinaryMetrics, MulticlassMetrics, RegressionMetrics
 
 
 class LinearModel(Model):
@@ -83,14 +82,3 @@ def kernel_loss(p: Any) -> Any:
     loss = LOSSES[p.loss]
     constants = {field: getattr(p, name) for field, name in loss.constants.items()}
     return losses.Loss(getattr(losses, loss.kernel), **constants)
-
-
-def metrics(model: LinearModel) -> Any:
-    """The accumulator of the scores that the original reports."""
-    given = model.notes.get("hyperparameters", {})
-    f_beta = given.get("f_beta", 1.0)
-    if model.predictor_type == "regressor":
-        return RegressionMetrics()
-    if model.predictor_type == "binary_classifier":
-        return BinaryMetrics(f_beta=f_beta)
-    return MulticlassMetrics(model.coef.shape[1], given.get("accuracy_top_k", 3), f_beta=f_beta)
