@@ -165,12 +165,23 @@ def test_cut_lets_go_of_its_source():
         finally:
             ended.append(True)
 
-    list(cut(source(), 4, limit=4))
+    sources = [source(), source()]  # not let go by being forgotten
+    list(cut(sources[0], 4, limit=4))
     assert ended == [True]
-    blocks = cut(source(), 4)
+    blocks = cut(sources[1], 4)
     next(blocks)
     blocks.close()
     assert ended == [True, True]
+
+
+@pytest.mark.parametrize(
+    ("n", "kept"),
+    [(0, []), (1, [1]), (3, [3]), (4, [4]), (5, [4]), (8, [8]), (11, [8]), (19, [8, 8])],
+)
+def test_a_short_batch_is_dropped_unless_it_is_the_only_one(n, kept):
+    blocks = [block_of(rows(i, 1)) for i in range(n)]
+    assert [len(b) for b in cut(blocks, 9, batch=4, tail="drop")] == kept
+    assert sum(len(b) for b in cut(blocks, 9, batch=4)) == n
 
 
 def test_skipping_conforms_and_copies_nothing():
@@ -635,6 +646,20 @@ def test_windows_hold_so_many_bytes(monkeypatch):
     assert 3 < np.abs(order - np.arange(100)).max() < 15
     for row in (0, 50, 99):
         assert once.where(row) == f"the data, row {order[row] + 1}"
+
+
+def test_a_full_reading_that_is_left_lets_go_of_its_source():
+    for taken in (1, 3):  # of those remembered, and behind them
+        source = source_of(30)
+        once = Once(source)
+        list(cut(once.open(limited=True), 6, limit=6))
+        blocks = once.open()
+        for _ in range(taken):
+            next(blocks)
+        assert source.gi_frame is not None
+        blocks.close()
+        assert source.gi_frame is None
+        assert not once._source._kept
 
 
 def test_a_full_reading_keeps_nothing():
