@@ -1,0 +1,488 @@
+"""Kernels that read the protobuf wire of many `aialgs.data.Record` messages into arrays.
+
+The wire (protobuf.dev/programming-guides/encoding) is fields of a varint tag, field number x 8
++ wire type, and a value. A record nests four deep:
+
+    record:  1 features, 2 label: map entries   3 uid, 4 metadata, 5 configuration: strings
+    entry:   1 key: string   2 value: one of the tensors
+    value:   2 float32, 3 float64, 7 int32 tensor   9 bytes
+    tensor:  1 values   2 keys: uint64   3 shape: uint64      packed or one field for each
+
+`walk` goes through all records, checks every length and notes in one row of a table for each
+where its numbers are and how many; `check` looks whether they make sense; then arrays of the
+right size are made and `fill` copies the numbers into them.
+
+Numba counts references wherever an array goes into a function that returns from several
+places, at many times the cost of a varint: so `walk` is one flat loop, and the functions that it
+and `fill` call return from one.
+"""
+
+import numpy as np
+
+from smalgos._jit import kernel
+
+# What a row of the table notes of a tensor. Bytes are counted from the begin of the record, so
+# that records of the same layout have the same row.
+KIND = 0  # field number of the tensor in its Value (FLOAT32, ...); 0: there is none
+VALUES = 1  # number of values; this, KEYS and WIDTH are field numbers in the tensor, too
+KEYS = 2  # number of keys
+WIDTH = 3  # product of the shape; -1: no shape, TOO_WIDE: beyond int32
+VALUES_AT = 4  # the bytes of the values; SCATTERED: in several pieces, and ...
+VALUES_END = 5  # ... this is the number of their bytes
+KEYS_AT = 6  # the bytes of the keys, likewise
+KEYS_END = 7
+BEGIN = 8  # the bytes of the map entry; at 0: there is none under "values"
+END = 9
+FROM = 10  # its fields count from this byte: before it another tensor of the oneof was set
+TENSOR = 11
+
+# A row of the table: the tensor of the features, that of the label, and two strings.
+FEATURES, LABEL = 0, TENSOR
+UID, UID_END, METADATA, METADATA_END = range(2 * TENSOR, 2 * TENSOR + 4)
+ROW = 2 * TENSOR + 4
+
+FLOAT32, FLOAT64, INT32, BYTES = 2, 3, 7, 9
+SCATTERED = -1
+TOO_WIDE = 1 << 31  # columns are int32
+RECORD_LEVEL, ENTRY_LEVEL, VALUE_LEVEL, TENSOR_LEVEL, LEVELS = range(5)
+MAX_GROUPS = 100  # groups in groups, as in the protobuf library
+MAX_MODEL = 1 << 16  # longer records are not compared with a model: walking costs them little
+PATIENCE = 8  # records unlike the model that are met before another model is tried
+WIDE = 64  # float64 values converted at a time
+
+# Why a record cannot be read; 0 is no fault.
+(
+    NO_END,
+    OVERLONG,
+    PAST_END,
+    BAD_TAG,
+    WIRE_TYPE,
+    BAD_GROUP,
+    HALF_VALUE,
+    NO_FEATURES,
+    NO_VALUES,
+    BYTES_VALUE,
+    KEYS_VALUES,
+    NO_SHAPE,
+    BAD_SHAPE,
+    WIDE_SHAPE,
+    WIDTH_CHANGED,
+    LABEL_KEYS,
+    LABEL_CHANGED,
+    BAD_KEY,
+) = range(1, 19)
+
+
+@kernel
+def _varint(buffer, at, end):  # type: ignore[no-untyped-def]
+    """Decode the varint at ``buffer[at]``.
+
+    Returns its 64 bits and the byte after it, or -NO_END or -OVERLONG.
+    """
+    value, shift, byte = np.int64(0), 0, np.int64(128)
+    while byte > 127 and at < end and shift < 70:
+        byte = np.int64(buffer[at])
+        value |= (byte & 127) << shift
+        shift += 7
+        at += 1
+    if shift == 70 and byte > 1:
+        at = -OVERLONG
+    elif byte > 127:
+        at = -NO_END
+    return value, at
+
+
+@kernel
+def _count_varints(buffer, begin, end):  # type: ignore[no-untyped-def]
+    """The number of varints in ``buffer[begin:end]``: of bytes without a continuation bit."""
+    count, begin = 0, np.uint64(begin)
+    for i in range(np.uint64(end) - begin):
+        count += buffer[begin + i] < 128
+    return count
+
+
+@kernel
+def _is_values(buffer, begin, end):  # type: ignore[no-untyped-def]
+    """Whether ``buffer[begin:end]`` says "values"."""
+    return (
+        end - begin == 6
+        and buffer[begin] == 118
+        and buffer[begin + 1] == 97
+        and buffer[begin + 2] == 108
+        and buffer[begin + 3] == 117
+        and buffer[begin + 4] == 101
+        and buffer[begin + 5] == 115
+    )
+
+
+@kernel
+def _is_known(level, field):  # type: ignore[no-untyped-def]
+    """Whether messages of a level have this field."""
+    if level == VALUE_LEVEL:
+        return field == FLOAT32 or field == FLOAT64 or field == INT32 or field == BYTES
+    return field <= (5 if level == RECORD_LEVEL else (2 if level == ENTRY_LEVEL else 3))
+
+
+@kernel
+def _copy(source, at, target, to, n):  # type: ignore[no-untyped-def]
+    """``target[to : to + n] = source[at : at + n]``, of any two types.
+
+    Unsigned numbers cannot be indices from the end, so that this becomes vector code; and no
+    slices are made, as they count references.
+    """
+    at, to = np.uint64(at), np.uint64(to)
+    for i in range(np.uint64(n)):
+        target[to + i] = source[at + i]
+
+
+@kernel
+def _set(array, begin, end, value):  # type: ignore[no-untyped-def]
+    """``array[begin:end] = value``"""
+    begin = np.uint64(begin)
+    for i in range(np.uint64(end) - begin):
+        array[begin + i] = value
+
+
+@kernel
+def _make_mask(row, length, mask):  # type: ignore[no-untyped-def]
+    """Mark the bits that two records of one layout have in common: all but numbers and strings.
+
+    Of varints the continuation bits are among them, so that their number is.
+    """
+    _set(mask, 0, length, np.uint8(255))
+    for tensor in (FEATURES, LABEL):
+        keep = np.uint8(128 if row[tensor + KIND] == INT32 else 0)
+        _set(mask, row[tensor + VALUES_AT], row[tensor + VALUES_END], keep)
+        _set(mask, row[tensor + KEYS_AT], row[tensor + KEYS_END], np.uint8(128))
+    _set(mask, row[UID], row[UID_END], np.uint8(0))
+    _set(mask, row[METADATA], row[METADATA_END], np.uint8(0))
+
+
+@kernel
+def _is_alike(buffer, start, model, length, mask):  # type: ignore[no-untyped-def]
+    """Whether the records at `start` and at `model` have one layout."""
+    differ, start, model = np.uint8(0), np.uint64(start), np.uint64(model)
+    for i in range(np.uint64(length)):
+        differ = np.uint8(differ | ((buffer[start + i] ^ buffer[model + i]) & mask[i]))
+    return differ == 0
+
+
+@kernel
+def walk(buffer, starts, ends, rows, table, spans, spill):  # type: ignore[no-untyped-def]
+    """Walk through the fields of records, check their structure and note where numbers are.
+
+    buffer        (n_bytes,) uint8           in
+    starts, ends  (n_records,) int64         in, record i is buffer[starts[i]:ends[i]]
+    rows          (>= n_records,) int64      out: record i is as the row rows[i] of the table says
+    table         (>= n_records, ROW) int64  out
+    spans         (n_records, 4) int64       in, scratch: copy the values and keys of record i that
+                                             are between spans[i, 0] and spans[i, 1], undecoded, to
+                                             spill[spans[i, 2]], ... and spill[spans[i, 3]], ...
+                  (0, 4) int64               copy nothing
+    spill         (n_spilled,) uint8         out
+    Returns the number of records walked without fault, the reason of a fault (0: none) and its
+    byte in the buffer, and the number of records with something in several pieces.
+    """
+    done, reason, where, n_scattered = 0, 0, np.int64(0), 0
+    limits = np.empty(LEVELS, np.int64)
+    groups = np.empty(MAX_GROUPS, np.int64)
+    t = np.zeros(TENSOR, np.int64)  # what is noted of the tensor of the map entry at hand
+    mask = np.empty(MAX_MODEL, np.uint8)
+    row, model, model_length, misses, has_mask = -1, 0, -1, 0, False
+    for i in range(len(starts)):
+        origin, at, end = starts[i], starts[i], ends[i]
+        length = end - at
+        if has_mask and length == model_length:
+            if _is_alike(buffer, at, starts[model], length, mask):
+                rows[i] = rows[model]
+                misses = 0
+                done += 1
+                continue
+        row += 1
+        rows[i] = row
+        for column in range(ROW):
+            table[row, column] = 0
+        level = depth = to = 0
+        limits[0] = end
+        wanted = whole = True
+        while True:
+            if at == end:
+                if depth > 0:
+                    reason, where = BAD_GROUP, at
+                    break
+                if level == RECORD_LEVEL:
+                    break
+                if level == ENTRY_LEVEL and wanted:  # the last entry of a key wins
+                    for column in range(TENSOR):
+                        table[row, to + column] = t[column]
+                level -= 1
+                end = limits[level]
+                continue
+
+            # A tag, then its payload: buffer[begin:at].
+            start = at
+            tag = np.int64(buffer[at])
+            at += 1
+            if tag > 127:
+                tag, at = _varint(buffer, start, end)
+                if at < 0:
+                    reason, where = -at, start
+                    break
+            field, kind = tag >> 3, tag & 7
+            begin = at
+            if tag < 8 or tag > 0xFFFFFFFF or kind > 5:
+                reason, where = BAD_TAG, start
+                break
+            known = _is_known(level, field) and depth == 0
+            if kind == 0 or kind == 2:
+                if at < end and buffer[at] < 128:
+                    number = np.int64(buffer[at])
+                    at += 1
+                else:
+                    number, at = _varint(buffer, begin, end)
+                    if at < 0:
+                        reason, where = -at, begin
+                        break
+                if kind == 2:
+                    if number < 0 or number > end - at:
+                        reason, where = PAST_END, begin
+                        break
+                    begin = at
+                    at += number
+            elif kind == 1 or kind == 5:
+                at += 8 if kind == 1 else 4
+                if at > end:
+                    reason, where = PAST_END, begin
+                    break
+            elif kind == 3:
+                if known or depth == MAX_GROUPS:
+                    reason, where = WIRE_TYPE if known else BAD_GROUP, start
+                    break
+                groups[depth] = field
+                depth += 1
+            else:
+                depth -= 1
+                if depth < 0 or groups[depth] != field:
+                    reason, where = BAD_GROUP, start
+                    break
+            if not known:
+                continue
+
+            if level < TENSOR_LEVEL:
+                if kind != 2:
+                    reason, where = WIRE_TYPE, start
+                    break
+                if level == RECORD_LEVEL:
+                    if field > 2:
+                        if field < 5:
+                            table[row, UID if field == 3 else METADATA] = begin - origin
+                            table[row, UID_END if field == 3 else METADATA_END] = at - origin
+                        continue
+                    to, wanted = FEATURES if field == 1 else LABEL, False
+                elif level == ENTRY_LEVEL and field == 1:
+                    wanted = _is_values(buffer, begin, at)
+                    continue
+                # The last member of a oneof wins: what was noted of another one is forgotten.
+                if level == RECORD_LEVEL or (level == VALUE_LEVEL and t[KIND] != field):
+                    for column in range(BEGIN):
+                        t[column] = 0
+                    t[WIDTH] = -1
+                    if level == RECORD_LEVEL:
+                        t[BEGIN], t[END], t[FROM] = begin - origin, at - origin, 0
+                    else:
+                        t[KIND], t[FROM] = field, start - origin
+                if level == VALUE_LEVEL and field == BYTES:
+                    continue
+                level += 1
+                limits[level] = end = at
+                at = begin
+                continue
+
+            if field > 1 or t[KIND] == INT32:
+                if kind != 2 and kind != 0:
+                    reason, where = WIRE_TYPE, start
+                    break
+                count = _count_varints(buffer, begin, at)
+                if begin < at and buffer[at - 1] > 127:
+                    reason, where = NO_END, at - 1
+                    break
+            else:
+                single, log_size = (5, 2) if t[KIND] == FLOAT32 else (1, 3)
+                if kind != 2 and kind != single:
+                    reason, where = WIRE_TYPE, start
+                    break
+                count = (at - begin) >> log_size
+                if count << log_size != at - begin:
+                    reason, where = HALF_VALUE, begin
+                    break
+            if count > 0 and field < 3:
+                column = VALUES_AT if field == VALUES else KEYS_AT
+                if t[field] == 0:
+                    t[column], t[column + 1] = begin - origin, at - origin
+                else:
+                    t[column + 1] += at - begin - max(t[column], 0)
+                    t[column] = SCATTERED
+                    whole = False
+                t[field] += count
+                if len(spans) > 0 and spans[i, 0] <= begin < spans[i, 1]:
+                    _copy(buffer, begin, spill, spans[i, field + 1], at - begin)
+                    spans[i, field + 1] += at - begin
+            elif count > 0:
+                t[WIDTH] = abs(t[WIDTH])  # -1: there was no shape yet
+                while begin < at and reason == 0:
+                    number, after = _varint(buffer, begin, at)
+                    if after < 0:
+                        reason, where = -after, begin
+                    begin = max(begin, after)
+                    number = number if 0 <= number < TOO_WIDE else TOO_WIDE
+                    t[WIDTH] = min(t[WIDTH] * number, TOO_WIDE)
+                if reason != 0:
+                    break
+        if reason != 0:
+            break
+        done += 1
+        n_scattered += not whole
+        misses += 1
+        if misses > PATIENCE or not has_mask:
+            has_mask = length == model_length and length <= MAX_MODEL and whole
+            model, model_length = i, length
+            if has_mask:  # two of one length: the next ones may be alike
+                misses = 0
+                _make_mask(table[row], length, mask)
+    return done, reason, where, n_scattered
+
+
+@kernel
+def check(starts, rows, table, expect, offsets):  # type: ignore[no-untyped-def]
+    """Check that the tensors of records make sense, and that all are of one width.
+
+    starts   (n_records,) int64         in, where they begin
+    rows     (>= n_records,) int64      in, from `walk`
+    table    (>= n_records, ROW) int64  in, out: the width of dense tensors is put in
+    expect   (2,) int64                 in, out: features and labels that each record must have;
+                                        -1 is set by the first
+    offsets  (n_records + 1,) int64     out: where the features of each begin among those of all
+    Returns the number of records without fault, the reason of a fault (0: none) and its byte,
+    the number of sparse records and that of the values of all features.
+    """
+    sparse, total = 0, np.int64(0)
+    offsets[0] = 0
+    checked = -1
+    for i in range(len(starts)):
+        row = rows[i]
+        kind, n_values, n_keys = table[row, KIND], table[row, VALUES], table[row, KEYS]
+        total += n_values
+        sparse += n_values == 0 or n_keys > 0
+        offsets[i + 1] = total
+        if row == checked:
+            continue
+        checked = row
+        width, begin = table[row, WIDTH], starts[i] + table[row, BEGIN]
+        reason = 0
+        if begin == starts[i]:
+            reason = NO_FEATURES
+        elif kind == BYTES:
+            reason = BYTES_VALUE
+        elif n_values == 0 and n_keys == 0 and width <= 0:
+            reason = NO_VALUES
+        elif n_keys == 0 and n_values > 0:
+            if width >= 0 and width != n_values:
+                reason = BAD_SHAPE
+            table[row, WIDTH] = width = n_values
+        elif n_keys != n_values:
+            reason = KEYS_VALUES
+        elif width < 0:
+            reason = NO_SHAPE
+        if width >= TOO_WIDE:
+            reason = WIDE_SHAPE
+        if reason == 0 and width != expect[0]:
+            if expect[0] < 0:
+                expect[0] = width
+            else:
+                reason = WIDTH_CHANGED
+        if reason == 0:
+            n_labels, width = table[row, LABEL + VALUES], table[row, LABEL + WIDTH]
+            begin = starts[i] + table[row, LABEL + BEGIN]
+            if table[row, LABEL + KIND] == BYTES:
+                reason = BYTES_VALUE
+            elif table[row, LABEL + KEYS] > 0:
+                reason = LABEL_KEYS
+            elif table[row, LABEL + KIND] != 0 and width >= 0 and width != n_labels:
+                reason = BAD_SHAPE
+            elif n_labels != expect[1]:
+                if expect[1] < 0:
+                    expect[1] = n_labels
+                else:
+                    reason = LABEL_CHANGED
+        if reason > 0:
+            return i, reason, begin, sparse, total
+    return len(starts), 0, np.int64(0), sparse, total
+
+
+@kernel
+def fill(buffer, starts, rows, table, tensor, offsets, values, raw, keys):  # type: ignore[no-untyped-def]
+    """Decode one tensor of each record, but for those in several pieces.
+
+    buffer   (n_bytes,) uint8           in
+    starts   (n_records,) int64         in, where records begin
+    rows     (>= n_records,) int64      in, from `walk`
+    table    (>= n_records, ROW) int64  in, from `walk` and `check`
+    tensor   FEATURES or LABEL
+    offsets  (>= n_records,) int64      in, where the values of each go
+    values   (total,) float32           out
+    raw      (4 * total,) uint8         the memory of `values`
+    keys     (total,) int32             out, columns of the values: counts up in dense records
+             (0,) int32                 not asked for
+    Returns the number of records done, the reason of a fault (0: none) and its byte.
+    """
+    done, reason, where = 0, 0, np.int64(0)
+    wide = np.empty(WIDE, np.float64)
+    wide_raw = wide.view(np.uint8)
+    for i in range(len(starts)):
+        row = rows[i]
+        values_at, keys_at = table[row, tensor + VALUES_AT], table[row, tensor + KEYS_AT]
+        if values_at == SCATTERED or keys_at == SCATTERED:
+            done += 1
+            continue
+        kind, to, count = table[row, tensor + KIND], offsets[i], table[row, tensor + VALUES]
+        at, end = starts[i] + values_at, starts[i] + table[row, tensor + VALUES_END]
+        if kind == FLOAT32:  # as bytes: numbers may begin at any byte of the buffer
+            _copy(buffer, at, raw, 4 * to, 4 * count)
+        elif kind == FLOAT64:
+            for k in range(0, count, WIDE):
+                n = min(WIDE, count - k)
+                _copy(buffer, at + 8 * k, wide_raw, 0, 8 * n)
+                _copy(wide, 0, values, to + k, n)
+        else:
+            for k in range(count):
+                number, after = np.int64(buffer[at]), at + 1
+                if number > 127:
+                    number, after = _varint(buffer, at, end)
+                    if after < 0:
+                        reason, where = -after, at
+                        break
+                # protobuf takes the low 32 bits, in two's complement
+                values[to + k] = ((number & 0xFFFFFFFF) ^ 0x80000000) - 0x80000000
+                at = after
+        if len(keys) > 0:
+            if table[row, tensor + KEYS] == 0:
+                for k in range(count):
+                    keys[to + k] = k
+            else:
+                at, end = starts[i] + keys_at, starts[i] + table[row, tensor + KEYS_END]
+                width = table[row, tensor + WIDTH]
+                for k in range(count):
+                    number, after = np.int64(buffer[at]), at + 1
+                    if number > 127:  # some byte behind it is not, as `walk` saw
+                        number, after = number & 127 | np.int64(buffer[after]) << 7, at + 2
+                        if number > 0x3FFF:
+                            number, after = _varint(buffer, at, end)
+                    if after < 0 or number < 0 or number >= width:
+                        reason, where = (-after if after < 0 else BAD_KEY), at
+                        break
+                    keys[to + k] = number
+                    at = after
+        if reason != 0:
+            break
+        done += 1
+    return done, reason, where
