@@ -85,6 +85,7 @@ def describe(algo: str, as_json: bool) -> None:
             _identity(a)
             | {
                 "content_types": content_types,
+                "scores": list(a.scores),
                 "response": {"envelope": a.envelope, "fields": list(a.fields)},
                 "hyperparameters": [_as_json(field) for field in fields],
             }
@@ -99,6 +100,7 @@ def describe(algo: str, as_json: bool) -> None:
                 ("Channels", listed(list(needs))),
                 ("Content types", listed([f"{content_types[0]} (default)", *content_types[1:]])),
                 ("Response", listed(a.fields)),
+                ("Scores", ", ".join(a.scores) or "none"),
             ]
         )
     )
@@ -115,7 +117,7 @@ def _headline(field: "Field") -> str:
     name = f"{field.name} (or {listed(field.spelled, 'or')})" if field.spelled else field.name
     said = f"{name}, required" if field.default is REQUIRED else f"{name} = {_word(field.default)}"
     if field.wire:
-        return f"{said} (Python: {'from the data' if callable(field.wire) else 'the class says'})"
+        return f"{said} (container only)"
     if field.library_default != field.default:
         return f"{said} (Python: {_word(field.library_default)})"
     return said

@@ -39,8 +39,10 @@ class Algorithm:
         Label columns of training CSV when the content type does not say.
     metrics : callable, optional
         ``metrics(model)``: an accumulator with ``add(labels, outputs)`` and ``result()``.
-    objective : str
-        Metric that early stopping and tuning look at, for `describe`.
+    scores : tuple of str
+        What `metrics` may give a final model, over all tasks.
+    summary : str
+        What it is, in a few words.
     """
 
     name: str
@@ -53,6 +55,7 @@ class Algorithm:
     fields: tuple[str, ...] = ()
     label_size: int = 1
     metrics: Any = None
+    scores: tuple[str, ...] = ()
     summary: str = ""
 
     @property

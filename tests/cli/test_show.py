@@ -57,7 +57,7 @@ def test_describe_tells_wire_and_library_apart(tiny_algorithm: str, invoke: Any)
     said = invoke("describe", "tiny").stdout
     assert "  size, required\n      Answers per row. An integer >= 1 and <= 9.\n" in said
     assert "  flavour (or taste) = plain (Python: sweet)\n" in said
-    assert "  feature_dim = auto (Python: from the data)\n" in said
+    assert "  feature_dim = auto (container only)\n" in said
 
 
 @pytest.mark.parametrize("command", ["describe", "warmup"])

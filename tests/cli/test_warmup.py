@@ -11,6 +11,7 @@ import pytest
 from smalgos import warmup
 from smalgos.algorithms import MODULES, algorithm
 from smalgos.errors import UserError
+from smalgos.formats import write
 from smalgos.formats.block import Csr
 from tests.cli import tiny
 
@@ -31,6 +32,17 @@ def test_varieties_are_valid_and_cover_every_word(name: str) -> None:
         if field.choices and not field.transient:
             tried = {str(given.get(field.name, "")).strip("[]'") for given in found}
             assert set(field.choices) <= tried
+
+
+@pytest.mark.parametrize("name", sorted(MODULES))
+def test_a_tiny_model_gets_the_scores_that_describe_names(name: str, tmp_path: Path) -> None:
+    a = algorithm(name)
+    write(tmp_path / "rows.csv", warmup.dense_rows())
+    given = next(warmup.varieties(a))
+    outcome = warmup.train_and_ask(a, given, tmp_path / "rows.csv", tmp_path / "model")
+    found = {name for scores in outcome.scores.values() for name in scores}
+    assert found <= set(a.scores)
+    assert bool(found) == bool(a.scores)
 
 
 def test_rows_serve_every_task() -> None:

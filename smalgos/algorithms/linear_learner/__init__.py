@@ -18,7 +18,7 @@ zeros.
 
 from smalgos.algorithms.linear_learner.model import LinearModel
 from smalgos.algorithms.linear_learner.parameters import LinearLearnerParameters
-from smalgos.algorithms.linear_learner.scores import LinearMetrics
+from smalgos.algorithms.linear_learner.scores import LinearMetrics, score_names
 from smalgos.algorithms.linear_learner.state import LinearLearnerState
 from smalgos.learning.model import Algorithm
 
@@ -32,5 +32,6 @@ ALGORITHM = Algorithm(
     envelope="predictions",
     fields=("score", "predicted_label"),
     metrics=LinearMetrics,
+    scores=score_names(),
     summary="linear models for regression and classification, many at once",
 )

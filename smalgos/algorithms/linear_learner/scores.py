@@ -25,6 +25,13 @@ LEAST = float(np.finfo(np.float32).tiny)
 MOST = 1 - float(np.finfo(np.float32).epsneg)
 
 
+def score_names() -> tuple[str, ...]:
+    """The names of all scores: every loss's, then those of the tasks."""
+    tasks: tuple[Metrics, ...] = RegressionMetrics(), BinaryMetrics(), MulticlassMetrics(3)
+    losses = (loss.metric for loss in LOSSES.values())
+    return (*dict.fromkeys(losses), *(name for task in tasks for name in task.result()))
+
+
 class LinearMetrics(Metrics):
     """The mean loss of the rows as they are, without weights of classes, and a task's scores.
 
