@@ -229,7 +229,7 @@ def _figures(problem: str, case: Case, cell: Cell, answer: dict[str, Any]) -> li
 def judge(rows: Iterable[Row], name: str, tolerance: float) -> None:
     """Mark the rows whose quality ends further than `tolerance` above the best one."""
     found = {id(row): row.measure(name) for row in rows}
-    best = min((v for v in found.values() if v is not None), default=None)
+    best = min((v for v in found.values() if v is not None and v == v), default=None)
     for row in rows:
         value = found[id(row)]
         if best is not None and value is not None and not value <= best * (1 + tolerance):
