@@ -14,6 +14,7 @@ from smalgos.formats.block import Block
 from smalgos.formats.channel import Stream, ahead, conform, cut
 from smalgos.learning import files
 from smalgos.learning.model import split
+from smalgos.learning.rows import check_finite
 from smalgos.learning.state import Pass, State
 
 Report = Callable[..., Any]
@@ -233,8 +234,13 @@ def evaluate(model: Any, accumulator: Any, stream: Stream, *, limit: int | None 
     UserError
         For bad data, named by file and row.
     """
+
+    def checked(block: Block) -> Block:
+        check_finite(block)
+        return block
+
     try:
-        for block in ahead(cut(stream.open(), EVALUATE_ROWS, limit=limit)):
+        for block in ahead(cut(stream.open(), EVALUATE_ROWS, limit=limit), checked):
             accumulator.add(block.labels, model.predict(block.on(model.k)), block.weights)
     except RowError as e:
         raise UserError(f"{stream.where(e.row)}: {e.what}") from e

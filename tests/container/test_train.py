@@ -271,6 +271,10 @@ BAD = {
         r"validation channel, validation/v\.pbr, row 1: 3 features, where the train channel has 4",
     ),
     "ragged CSV": (with_train({"a.csv": table(X, Y) + "1,2\n"}, CSV), r"train/a\.csv, row 401"),
+    "too few rows": (
+        with_train({"a.pbr": records(X[:49], Y[:49])}),
+        r"49 rows.*mini_batch_size=50",
+    ),
     "missing channel": (lambda box: None, r"missing required channel: train"),
     "unknown channel": (
         with_channel("validate", {"v.pbr": records(X, Y)}),
@@ -291,6 +295,14 @@ BAD = {
     "test label outside": (
         with_channel("test", {"t.pbr": records(*changed(20, label=3))}),
         r"test channel, test/t\.pbr, row 21: label 3",
+    ),
+    "NaN in test": (
+        with_channel("test", {"t.pbr": records(*changed(20, feature=np.nan))}),
+        r"test channel, test/t\.pbr, row 21: feature 1 is nan",
+    ),
+    "infinity in validation": (
+        with_channel("validation", {"v.pbr": records(*changed(20, feature=np.inf))}),
+        r"validation channel, validation/v\.pbr, row 21: feature 1 is inf",
     ),
     "truncated RecordIO": (
         with_train({"a.pbr": records(X, Y)[:-3]}),

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from smalgos.algorithms.linear_learner.model import LinearModel, kernel_loss
 from smalgos.kernels import load
-from smalgos.learning.accumulators import ExactSum
+from smalgos.learning.accumulators import ExactSum, Weights
 from smalgos.learning.losses import LOSSES
 from smalgos.learning.metrics import (
     BinaryMetrics,
@@ -16,7 +16,6 @@ from smalgos.learning.metrics import (
     MulticlassMetrics,
     Outputs,
     RegressionMetrics,
-    Weights,
 )
 from smalgos.learning.state import Sum
 
