@@ -5,7 +5,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -121,7 +121,7 @@ def train(
     job = Job(algo, given, channels, output, checkpoint and checkpoint / CHECKPOINT_FILE)
     began = time.monotonic()
     source = str(file or "the command line")
-    reporter = original_lines(job, source) if log else nullcontext(Progress(algo))
+    reporter = original_lines(job, source) if log else closing(Progress(algo))
     with reporter as report, CtrlC(report) as watched:
         outcome = execute(job, report=watched, stop=watched.stop)
     if outcome.model is None:

@@ -54,6 +54,11 @@ class Progress:
         elif event == "stop":
             if facts["why"] == "done":  # stopped early: what is left will not be read
                 self._bar.total = self._bar.n
+            self.close()
+
+    def close(self) -> None:
+        """Leave the bar as it is; for training that failed."""
+        if self._bar is not None:
             self._bar.close()
 
     def _tell(self, state: State, metrics: dict[str, float]) -> None:

@@ -117,7 +117,8 @@ def test_a_bad_row_is_named(tiny_algorithm: str, rows: Path, tmp_path: Path, inv
         file.write("1,2,three\n")
     said = invoke("train", "tiny", "--train", rows, "--output", tmp_path / "m", "-p", "size=1")
     assert said.exit_code == 1
-    assert "rows.csv, row 41" in said.stderr.splitlines()[-1]
+    assert said.stderr.splitlines()[-1].startswith("Error: ")  # below the bar, not behind it
+    assert "rows.csv, row 41" in said.stderr
 
 
 def test_log_prints_the_lines_of_the_original(
