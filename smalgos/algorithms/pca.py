@@ -16,8 +16,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from smalgos.errors import NotReady, RowError, UserError
-from smalgos.formats.block import Block
+from smalgos.errors import NotReady, UserError
+from smalgos.formats.block import Block, Csr
 from smalgos.learning import (
     Algorithm,
     Model,
@@ -30,6 +30,7 @@ from smalgos.learning import (
     require_array,
     require_number,
 )
+from smalgos.learning.rows import blame_row, check_finite
 
 SHIFT_ROWS = 1000  # the rows whose mean the sums are taken about
 
@@ -97,11 +98,13 @@ class PCAState(State):
 
     def update(self, block: Block) -> None:
         """Add the rows' products."""
-        bad = self.k.add_moments(
-            block.features, self.shift, self.gram, self.total, self.p.algorithm_mode == "stable"
-        )
+        x, stable = block.features, self.p.algorithm_mode == "stable"
+        if isinstance(x, Csr):
+            bad = self.k.add_moments_csr(x.values, x.indices, x.offsets, self.gram, self.total)
+        else:
+            bad = self.k.add_moments(x, self.shift, self.gram, self.total, stable)
         if bad >= 0:
-            raise RowError(block.start + bad, NOT_FINITE)
+            blame_row(block, bad)
 
     def finish(self) -> "PCAModel":
         """Solve the eigenproblem of the scatter matrix."""
@@ -109,8 +112,10 @@ class PCAState(State):
             raise NotReady("PCA has seen no rows yet")
         n, t = self.seen, self.total
         centre = t / n if self.p.subtract_mean else -self.shift.astype(np.float64)
-        gram = np.triu(self.gram) + np.triu(self.gram, 1).T
-        scatter = gram - np.outer(t, centre) - np.outer(centre, t) + n * np.outer(centre, centre)
+        # Right on and above the diagonal: all that the eigenproblem needs.
+        scatter = (
+            self.gram - np.outer(t, centre) - np.outer(centre, t) + n * np.outer(centre, centre)
+        )
         values, v = self.k.top_eigen(scatter, self.p.num_components)
         return PCAModel(
             self.k.device,
@@ -121,9 +126,6 @@ class PCAState(State):
             trace=max(float(np.trace(scatter)), 0.0),
             n=n,
         )
-
-
-NOT_FINITE = "a feature is not finite (NaN or infinity); fill or remove it"
 
 
 class PCAModel(Model):
@@ -145,6 +147,7 @@ class PCAModel(Model):
 
     def predict(self, block: Block, **options: Any) -> dict[str, Any]:
         """``{"projection": (n, k)}``, ascending: the first principal component comes last."""
+        check_finite(block)
         return {"projection": self.project(block.features)[:, ::-1]}
 
     def project(self, features: Any) -> NDArray[np.float32]:
@@ -153,8 +156,13 @@ class PCAModel(Model):
             raise UserError(
                 f"rows of {features.shape[1]} features: the model was trained on {len(self.v)}"
             )
-        projected: NDArray[np.float32] = self.k.to_host(self.k.project(features, self.v, self.mean))
-        return projected
+        if isinstance(features, Csr):
+            projected = self.k.project_csr(
+                features.values, features.indices, features.offsets, self.v, self.mean
+            )
+        else:
+            projected = self.k.project(features, self.v, self.mean)
+        return self.k.to_host(projected)  # type: ignore[no-any-return]
 
     def check(self) -> None:
         """Raise `UserError` unless the shapes fit."""

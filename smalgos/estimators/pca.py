@@ -73,3 +73,8 @@ class PCA(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Estimator, algorith
     @property
     def _n_features_out(self) -> int:
         return self.n_components_
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.transformer_tags.preserves_dtype = ["float32"]  # float64 rows are taken as float32
+        return tags

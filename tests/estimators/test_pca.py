@@ -21,19 +21,23 @@ def rows():
     )
 
 
-@pytest.mark.parametrize(("mode", "angle"), [("regular", 1e-3), ("stable", 1e-6)])
-def test_angles_to_a_float64_svd(rows, mode, angle):
-    """Components with a singular value of at least a thousandth of the largest."""
+@pytest.mark.parametrize(
+    ("mode", "angle", "error"), [("regular", 1e-3, 1e-4), ("stable", 1e-6, 1e-6)]
+)
+def test_angles_to_a_float64_svd(rows, mode, angle, error):
+    """Components with a singular value of at least a thousandth of the largest.
+
+    Products in float32 leave an error of 1e-7 of the largest eigenvalue on all of them.
+    """
     model = PCA(num_components=20, algorithm_mode=mode).fit(rows)
     centred = rows.astype(np.float64) - rows.astype(np.float64).mean(axis=0)
     _, s, vt = np.linalg.svd(centred, full_matrices=False)
     kept = s[:20] >= 1e-3 * s[0]
     assert kept.sum() > 10
-    assert model.singular_values_[kept] == pytest.approx(s[:20][kept], rel=1e-5)
+    assert model.singular_values_[kept] == pytest.approx(s[:20][kept], rel=error)
     components = model.components_.astype(np.float64)
     for i in np.flatnonzero(kept):
-        bound = max(angle, 2e-7)  # components are kept in float32
-        assert subspace_angles(components[i : i + 1].T, vt[i : i + 1].T)[0] < bound
+        assert subspace_angles(components[i : i + 1].T, vt[i : i + 1].T)[0] < angle
 
 
 @pytest.mark.parametrize("k", [1, 5, 64])

@@ -10,6 +10,7 @@ from smalgos.formats.block import Block, Csr
 from smalgos.kernels import load
 from smalgos.learning import Model, require_array, require_number
 from smalgos.learning.losses import LOSSES
+from smalgos.learning.rows import check_finite
 
 
 class LinearModel(Model):
@@ -52,6 +53,7 @@ class LinearModel(Model):
 
     def predict(self, block: Block, **options: Any) -> dict[str, Any]:
         """``score`` and, for classifiers, ``predicted_label``."""
+        check_finite(block)
         outputs = self.coef.shape[1]
         code = getattr(load("losses", self.k.device), LOSSES[self.loss].kernel)
         scores = self.k.link(code, self.raw(block.features), outputs)
