@@ -94,7 +94,9 @@ def compare(outcome, seconds, X, y, train, held) -> None:
         loss = log_loss(y[held], np.clip(score, 1e-7, 1 - 1e-7).astype(float))
         print(f"{name:<34}{models:>7}{loss:>10.4f}{told[0]:>10.4f}{told[1]:>10.4f}{seconds:>9.1f}")
 
-    print(f"\n{'validation':<34}{'models':>7}{'log loss':>10}{'ROC AUC':>10}{'accuracy':>10}{'s':>9}")
+    print(
+        f"\n{'validation':<34}{'models':>7}{'log loss':>10}{'ROC AUC':>10}{'accuracy':>10}{'s':>9}"
+    )
     models = len(outcome.model.notes["models"])
     row("smalgos Linear Learner", ours["score"], ours["predicted_label"], seconds, models)
     row("scikit-learn LogisticRegression", probability, probability > 0.5, peer_seconds, 1)

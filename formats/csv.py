@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 
 from smalgos.errors import UserError
 from smalgos.formats.block import Array, Block, Csr, Ragged
-from smalgos.formats.csv_rows import parse_rows
+from smalgos.formats.csv_rows import count_lines, parse_rows
 from smalgos.formats.floats import MARGIN
 
 Numbers = NDArray[np.float32]
@@ -32,6 +32,8 @@ Numbers = NDArray[np.float32]
 # A chunk is read and parsed in this many pieces. More would make tasks too small for a thread,
 # fewer would leave threads idle; it never depends on the machine, and so neither do the blocks.
 PIECES = 8
+
+FIRST_PIECE = 16 << 10
 
 # Bounds what is kept while a row's end is looked for: a million columns of 16 characters.
 MAX_ROW_BYTES = 16 << 20
@@ -243,7 +245,7 @@ class _Table:
         """The rows of a piece, by the kernel if it can."""
         text = np.frombuffer(piece.text, np.uint8)
         size = piece.end - piece.begin
-        lines = np.count_nonzero(text[piece.begin : piece.end] == ord("\n"))
+        lines = count_lines(text, piece.begin, piece.end)
         # A row takes at least a byte for each column, whatever the lines promise.
         room = min(lines, size // width + 1)
         leading = self.label_size + self.weights
@@ -353,14 +355,19 @@ def _columns(n: int) -> str:
 
 
 def _pieces(file: Any, name: str, size: int, first: bool) -> Iterator[_Piece]:
-    """Cut the text behind the last newline outside quotes of each `size` bytes."""
+    """Cut the text behind the last newline outside quotes of each `size` bytes.
+
+    The first piece is small: it settles the width, and many a request is no longer.
+    """
     carry = b""
+    share = min(size, FIRST_PIECE)
     done = 0
     last = False
     while not last:
         end = MARGIN + len(carry)
         # At least twice what is carried, so that a long row is not scanned over and over.
-        limit = end + max(size, len(carry))
+        limit = end + max(share, len(carry))
+        share = size
         text = bytearray(limit + 1 + MARGIN)
         text[MARGIN:end] = carry
         while end < limit and not last:
@@ -408,7 +415,8 @@ def _cut(text: bytearray, end: int) -> int:
     Rows begin outside quotes, and a doubled quote leaves their number even.
     """
     cut = text.rfind(b"\n", MARGIN, end) + 1
-    quotes = text.count(b'"', MARGIN, cut)
+    # Most texts have no quotes, and finding none is faster than counting them.
+    quotes = text.count(b'"', MARGIN, cut) if text.find(b'"', MARGIN, cut) >= 0 else 0
     while quotes % 2:
         before = text.rfind(b"\n", MARGIN, cut - 1) + 1
         quotes -= text.count(b'"', max(before, MARGIN), cut)
@@ -520,6 +528,8 @@ def encode_columns(columns: Sequence[Array | Ragged], *, delimiter: str = ",") -
             values, offsets = column.ravel(), np.arange(len(column) + 1) * _width(column)
         if values.dtype == bool:
             values = values.astype(np.int8)
+        elif values.dtype == np.float32 and _are_integers(values):
+            values = values.astype(np.int32)  # gives the same text, and sooner
         cells = pa.array(values).cast(pa.string())
         lists = pa.ListArray.from_arrays(pa.array(offsets.astype(np.int32)), cells)
         joined.append(pc.binary_join(lists, delimiter))
@@ -527,6 +537,12 @@ def encode_columns(columns: Sequence[Array | Ragged], *, delimiter: str = ",") -
     lines = pc.binary_join_element_wise(rows, "", "\n")
     text = lines.buffers()[2]
     return text.to_pybytes() if text else b""
+
+
+def _are_integers(values: Array) -> bool:
+    with np.errstate(invalid="ignore"):
+        whole = (np.rint(values) == values) & (np.abs(values) < 2**24)
+    return bool(whole.all()) and not np.signbit(values[values == 0]).any()
 
 
 # A string array of pyarrow holds 2 GiB of text; this many cells stay far below.

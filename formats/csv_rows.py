@@ -8,21 +8,22 @@ from smalgos.formats.floats import (
     BYTE,
     HIGH_BITS,
     MASK,
-    NUMBER,
     UNKNOWN,
     eight_digits,
+    inner,
     load64,
     marks64,
-    nearest,
     no_digits,
     number,
+    ones,
+    scaled,
     trailing_zeros,
     word,
 )
 
 _DOTS = word(0x2E2E2E2E2E2E2E2E)
 _ONES = word(0x0101010101010101)
-_NEWLINE, _RETURN, _SPACE, _QUOTE, _MINUS = (word(ord(c)) for c in '\n\r "-')
+_NEWLINE, _RETURN, _SPACE, _QUOTE, _PLUS, _MINUS, _CAPITAL_E = (word(ord(c)) for c in '\n\r "+-E')
 
 # Powers of ten and integers up to 2**53 are exact in float64, so that one division of them gives
 # the float64 nearest to the quotient (Clinger, 1990).
@@ -31,7 +32,7 @@ _EXACT = word(1 << 53)
 _TEN_8 = word(10**8)
 
 
-@kernel(fastmath=False)
+@inner
 def _dot(eight):
     """The highest bit of the first byte that is a dot; 0 if none is."""
     rest = eight ^ _DOTS
@@ -39,7 +40,7 @@ def _dot(eight):
     return found & (~found + word(1))
 
 
-@kernel(fastmath=False)
+@inner
 def _close(eight, dot, before):
     """Move the bytes in front of the dot over it, and `before` into the gap they leave."""
     front = (dot >> word(7)) - word(1)
@@ -47,26 +48,27 @@ def _close(eight, dot, before):
     return behind | ((eight & front) << word(8)) | before
 
 
-@kernel(fastmath=False)
+@inner
 def _up_to_8(stop, length):
-    """The number in the 1 to 8 bytes before `stop`, if it is digits with at most one dot.
+    """The digits in the 1 to 8 bytes before `stop`, if there is nothing else but one dot.
 
     They are loaded from the end, blanked with zeros and closed over the dot: "-12.5" without its
-    sign is "....12.5", "000012.5", "00000125", and 125 is divided by 10.
+    sign is "....12.5", "000012.5", "00000125". Returns their number, 125, how many of them are
+    behind the dot, and whether this was all.
     """
     keep = (MASK << word(64 - 8 * length)) & MASK
     tail = (load64(stop - 8) & keep) | (ASCII_ZEROS & ~keep)
     dot = _dot(tail)
     if dot == word(0):
-        return np.float64(eight_digits(tail)), no_digits(tail) == word(0)
+        return eight_digits(tail), 0, no_digits(tail) == word(0)
     tail = _close(tail, dot, word(48))
-    value = np.float64(eight_digits(tail)) / _TENS[7 - (trailing_zeros(dot) >> 3)]
-    return value, no_digits(tail) == word(0) and length > 1
+    behind = 7 - (trailing_zeros(dot) >> 3)
+    return eight_digits(tail), behind, no_digits(tail) == word(0) and length > 1
 
 
-@kernel(fastmath=False)
+@inner
 def _up_to_16(stop, length):
-    """The number in the 9 to 16 bytes before `stop`, if it is digits with at most one dot."""
+    """As `_up_to_8` for 9 to 16 bytes."""
     keep = (MASK << word(128 - 8 * length)) & MASK
     head = (load64(stop - 16) & keep) | (ASCII_ZEROS & ~keep)
     tail = load64(stop - 8)
@@ -81,19 +83,17 @@ def _up_to_16(stop, length):
         if dot != word(0):
             behind = 15 - (trailing_zeros(dot) >> 3)
             head = _close(head, dot, word(48))
-    if no_digits(head) | no_digits(tail) != word(0):
-        return 0.0, False
     w = eight_digits(head) * _TEN_8 + eight_digits(tail)
-    return np.float64(w) / _TENS[behind] if w <= _EXACT else nearest(w, -behind), True
+    return w, behind, no_digits(head) | no_digits(tail) == word(0)
 
 
-@kernel(fastmath=False)
+@inner
 def _up_to_24(stop, length):
-    """The number in the 17 to 24 bytes before `stop`, if it is digits with a dot near the front."""
+    """As `_up_to_8` for 17 to 24 bytes that have their dot near the front, and up to 19 digits."""
     head = load64(stop - length)
     dot = _dot(head)
     if dot == word(0):
-        return 0.0, False
+        return word(0), 0, False
     # The last 16 digits fill two words. What precedes them, less the dot, goes to the end of a
     # third one: 0 to 7 digits, hence the shift in two steps.
     front = (dot >> word(7)) - word(1)
@@ -103,17 +103,29 @@ def _up_to_24(stop, length):
     middle = load64(stop - 16)
     tail = load64(stop - 8)
     first = eight_digits(head)
-    if no_digits(head) | no_digits(middle) | no_digits(tail) != word(0) or first > word(999):
-        return 0.0, False
     w = (first * _TEN_8 + eight_digits(middle)) * _TEN_8 + eight_digits(tail)
-    if w == word(0):
-        return 0.0, True
-    return nearest(w, (trailing_zeros(dot) >> 3) + 1 - length), True
+    plain = no_digits(head) | no_digits(middle) | no_digits(tail) == word(0)
+    return w, length - 1 - (trailing_zeros(dot) >> 3), plain and first < word(1000)
 
 
-@kernel(fastmath=False)
-def _odd_number(begin, end, empty_is_nan):
-    """A number in any spelling, maybe between spaces or quotes; as `floats.number`."""
+@inner
+def _exponent(stop):
+    """The power of ten that four bytes like "e-07" before `stop` spell, and 4; else 0, 0."""
+    tail = load64(stop - 8)
+    if (tail >> word(32)) & word(0xDF) != _CAPITAL_E:
+        return 0, 0
+    sign = (tail >> word(40)) & BYTE
+    tens = ((tail >> word(48)) & BYTE) ^ word(48)
+    units = (tail >> word(56)) ^ word(48)
+    if tens > word(9) or units > word(9) or (sign != _MINUS and sign != _PLUS):
+        return 0, 0
+    power = np.int64(tens * word(10) + units)
+    return -power if sign == _MINUS else power, 4
+
+
+@inner
+def _trim(begin, end):
+    """Where a cell begins and ends without a pair of quotes, and spaces around and inside it."""
     quoted = False
     while True:
         while begin < end and load64(begin) & BYTE == _SPACE:
@@ -121,15 +133,28 @@ def _odd_number(begin, end, empty_is_nan):
         while begin < end and load64(end - 1) & BYTE == _SPACE:
             end -= 1
         if quoted or end - begin < 2:
-            break
+            return begin, end
         if load64(begin) & BYTE != _QUOTE or load64(end - 1) & BYTE != _QUOTE:
-            break
+            return begin, end
         quoted = True
         begin += 1
         end -= 1
-    if begin == end:
-        return np.float32(np.nan), NUMBER if empty_is_nan else UNKNOWN
-    return number(begin, end)
+
+
+@kernel(fastmath=False)
+def count_lines(text, begin, end):
+    """Number of newlines.
+
+    text  (n,) uint8, with `MARGIN` bytes around begin:end   in
+    """
+    stop = text.ctypes.data + end
+    lines = 0
+    for base in range(text.ctypes.data + begin, stop, 64):
+        marks = marks64(base, np.uint8(10), np.uint8(10))
+        if stop - base < 64:
+            marks &= MASK >> word(64 - (stop - base))
+        lines += ones(marks)
+    return lines
 
 
 @kernel(fastmath=False)
@@ -179,23 +204,47 @@ def parse_rows(text, begin, end, delimiter, empty_is_nan, lead, features):
             if is_last != (column == last):
                 return -1
 
-            negative = load64(start) & BYTE == _MINUS
+            first = load64(start) & BYTE
+            if first <= _QUOTE:  # a quote, a space or something odder
+                start, cell_end = _trim(start, cell_end)
+                first = load64(start) & BYTE
+            negative = first == _MINUS
             length = cell_end - start - np.int64(negative)
-            if 1 <= length <= 8:
-                value, plain = _up_to_8(cell_end, length)
-            elif 9 <= length <= 16:
-                value, plain = _up_to_16(cell_end, length)
-            elif 17 <= length <= 24:
-                value, plain = _up_to_24(cell_end, length)
-            else:
-                value, plain = 0.0, False
+            power = taken = 0
+            while True:  # at most twice, the second time in front of an exponent
+                if 1 <= length <= 8:
+                    w, behind, plain = _up_to_8(cell_end - taken, length)
+                elif 9 <= length <= 16:
+                    w, behind, plain = _up_to_16(cell_end - taken, length)
+                elif 17 <= length <= 24:
+                    w, behind, plain = _up_to_24(cell_end - taken, length)
+                else:
+                    w, behind, plain = word(0), 0, False
+                if plain or taken > 0:
+                    break
+                power, taken = _exponent(cell_end)
+                if taken == 0:
+                    break
+                length -= taken
             if plain:
+                if taken > 0 or length > 16 or w > _EXACT:
+                    value = scaled(w, power - behind)
+                elif behind > 0:
+                    value = np.float64(w) / _TENS[behind]
+                else:
+                    value = np.float64(w)
                 value = -value if negative else value
-            else:
-                odd, status = _odd_number(start, cell_end, empty_is_nan)
+            elif start < cell_end:
+                while load64(cell_end - 1) & BYTE == _SPACE:
+                    cell_end -= 1
+                spelt, status = number(start, cell_end)
                 if status == UNKNOWN:
                     return -1
-                value = np.float64(odd)
+                value = np.float64(spelt)
+            elif empty_is_nan:
+                value = np.nan
+            else:
+                return -1
 
             if column < leading:
                 lead[row, column] = value

@@ -163,9 +163,7 @@ class _Work:
         )
         last = np.cumsum(n_bytes).reshape(n_bytes.shape)
         first = last - n_bytes
-        spans = np.column_stack(
-            (starts + noted[wire.FROM], starts + noted[wire.END], first)
-        )
+        spans = np.column_stack((starts + noted[wire.FROM], starts + noted[wire.END], first))
         spill = np.empty(int(n_bytes.sum()), np.uint8)
         rows = np.arange(len(which))
         wire.walk(
@@ -302,9 +300,7 @@ def _frames(n: int, puts: list[_Put]) -> NDArray[np.uint8]:
     return out
 
 
-def _tensors(
-    tag: int, rows: Any, name: str | None = None, dtype: DTypeLike | None = None
-) -> _Put:
+def _tensors(tag: int, rows: Any, name: str | None = None, dtype: DTypeLike | None = None) -> _Put:
     """A tensor for each row, in the entry `name` of a map."""
     n = len(rows)
     keys, keys_at, shape = _NO_BYTES, _NO_BYTES.astype(np.int64), _NO_BYTES

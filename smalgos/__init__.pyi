@@ -2,13 +2,13 @@
 from pathlib import Path
 from typing import Any
 
-from smalgos.estimators.linear_learner import LinearLearnerClassifier as _LinearLearnerClassifier
-from smalgos.estimators.linear_learner import LinearLearnerRegressor as _LinearLearnerRegressor
-from smalgos.estimators.pca import PCA as _PCA
 from smalgos.errors import AlgorithmError as AlgorithmError
 from smalgos.errors import NotReady as NotReady
 from smalgos.errors import PlatformError as PlatformError
 from smalgos.errors import UserError as UserError
+from smalgos.estimators.linear_learner import LinearLearnerClassifier as _LinearLearnerClassifier
+from smalgos.estimators.linear_learner import LinearLearnerRegressor as _LinearLearnerRegressor
+from smalgos.estimators.pca import PCA as _PCA
 
 __version__: str
 

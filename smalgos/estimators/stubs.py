@@ -13,11 +13,11 @@ HEAD = """\
 from pathlib import Path
 from typing import Any
 
-{imports}
 from smalgos.errors import AlgorithmError as AlgorithmError
 from smalgos.errors import NotReady as NotReady
 from smalgos.errors import PlatformError as PlatformError
 from smalgos.errors import UserError as UserError
+{imports}
 
 __version__: str
 

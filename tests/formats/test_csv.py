@@ -11,6 +11,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from smalgos._jit import COMPILED
 from smalgos.errors import UserError
 from smalgos.formats import csv
 from smalgos.formats.block import Block, Csr, Ragged
@@ -82,6 +83,8 @@ spelled = st.one_of(
     st.floats().map(repr),
     st.floats(allow_nan=False, allow_infinity=False).map("{:.6g}".format),
     st.floats(-1e6, 1e6).map("{:.20f}".format),
+    st.builds("{:.{}e}".format, st.floats(width=32), st.integers(0, 20)),
+    st.builds("{:.{}f}".format, st.floats(-1e5, 1e5), st.integers(0, 20)),
     st.integers(-300, 70000).map(str),
     st.integers().map(str),
     st.builds("{}{}.{}".format, st.sampled_from(["", "-", "+"]), digits, digits).filter(
@@ -130,7 +133,7 @@ def tables(draw):
 chunks = st.one_of(st.integers(1, 2000), st.just(8 << 20))
 
 
-@settings(deadline=None, max_examples=300)
+@settings(deadline=None, max_examples=150)
 @given(tables(), chunks, st.integers(0, 2), st.randoms(use_true_random=False))
 def test_reads_what_python_reads(table, chunk_bytes, kind, rng):
     data, options = table
@@ -138,7 +141,7 @@ def test_reads_what_python_reads(table, chunk_bytes, kind, rng):
     check(data, chunk_bytes=chunk_bytes, file=file, **options)
 
 
-@settings(deadline=None, max_examples=500)
+@settings(deadline=None, max_examples=400)
 @given(
     st.one_of(
         st.text('0123456789.,,,,\n\n\n\n\r"-+eE na\tif_;x\x0bé\x00').map(str.encode),
@@ -167,7 +170,7 @@ def test_any_bytes_are_rows_or_a_user_error(data, label_size, weights, missing, 
 
 
 @pytest.mark.slow
-@settings(deadline=None, max_examples=1500)
+@settings(deadline=None, max_examples=1000)
 @given(tables(), chunks)
 def test_reads_what_python_reads_at_length(table, chunk_bytes):
     check(table[0], chunk_bytes=chunk_bytes, **table[1])
@@ -176,7 +179,9 @@ def test_reads_what_python_reads_at_length(table, chunk_bytes):
 @pytest.mark.parametrize(
     "line",
     ["1,2.5,-3", "1,0.12345678901234567,-2.2250738585072014e-308", '"1","2.5","-3"', "1, 2.5, -3",
-     "1 ,2.5 ,-3 ", "1,nan,-inf", "1,1e5,+7", "1,.5,5.", "1,1234567890123,12345678.12345678",
+     "1 ,2.5 ,-3 ", "1,nan,-inf", "1,1e5,+7",
+     "1e-05,-1.2345678e+07,1.234567890123456789e-01", '"1.5e+10", "-2.5E-10","0.0e+00"',
+     "1,.5,5.", "1,1234567890123,12345678.12345678",
      '1, "2.5" ," 3 "', "1,Infinity,1e400"],
 )  # fmt: skip
 @pytest.mark.parametrize("end", ["\n", "\r\n"])
@@ -209,7 +214,7 @@ def test_shapes():
 def test_long_file_on_several_threads():
     """The same bits, whatever the pieces; quotes and oddities in some of them."""
     rng = np.random.default_rng(0)
-    x = rng.standard_normal((20000, 7))
+    x = rng.standard_normal((20000 if COMPILED else 1000, 7))
     lines = [",".join(map(repr, row)) + "\n" for row in x.tolist()]
     lines[777] = "1,2,3,4,5,6,7_\n".replace("7_", '"7\n"')
     x[777] = range(1, 8)
@@ -242,7 +247,7 @@ def test_encodings(encoding):
         (b"1,M\n", {}, "row 1, column 2: 'M' is not a number"),
         (b"1;2\n", {}, "row 1 looks like a header ('1;2')"),
         (b"1,2\n1,2_0\n", {}, "row 2, column 2: '2_0' is not a number"),
-        ("1,2\n1,２\n".encode(), {}, "row 2, column 2: '２' is not a number"),
+        ("1,2\n1,\uff12\n".encode(), {}, "row 2, column 2: '\uff12' is not a number"),
         (b"1,2\n1," + b"x" * 99, {}, f"row 2, column 2: '{'x' * 40}...' is not a number"),
         (b"1,2\n1,\n", {}, "row 2, column 2 is empty: fill in missing values first"),
         (b"1,2\n1,  \n", {}, "row 2, column 2 is empty"),
@@ -252,10 +257,10 @@ def test_encodings(encoding):
         (b"1,2\n\n1,2\n", {}, "row 2 is blank: remove it"),
         (b"\n1,2\n", {}, "row 1 is blank"),
         (b"1\n2\n", {}, "row 1 has 1 column: label_size=1 needs at least 2, separated by ','"),
-        (b"1,2\n", {"weights": True}, "row 1 has 2 columns: label_size=1 and weights needs at leas"),
+        (b"1,2\n", {"weights": True}, "row 1 has 2 columns: label_size=1 and weights needs"),
         (b'1,2\n1,"2\n1,3\n', {}, "row 2, column 2: '2\\n1,3\\n' is not a number"),
         (b'1,2\n1,"2\n', {}, "row 2: a quote is opened and never closed"),
-        (b"1,2\n1,2\n1," + b"9" * 200000 + b'"', {}, "row 3 is no CSV: field larger than field lim"),
+        (b"1,2\n1,2\n1," + b"9" * 200000 + b'"', {}, "row 3 is no CSV: field larger than"),
     ],
 )  # fmt: skip
 def test_messages(data, options, message):
@@ -273,11 +278,11 @@ def test_row_numbers_go_through_the_file():
 
 def test_rows_before_an_error_are_given_first():
     data = b"1,2\n" * 100 + b"1,x\n"
-    blocks, rows = read_blocks(io.BytesIO(data), "train.csv", chunk_bytes=160), 0
+    blocks = read_blocks(io.BytesIO(data), "train.csv", chunk_bytes=160)
+    rows = []
     with pytest.raises(UserError, match="row 101"):
-        for block in blocks:
-            rows += len(block)
-    assert rows > 90
+        rows.extend(len(b) for b in blocks)
+    assert sum(rows) > 90
 
 
 def test_header_is_looked_for_only_at_the_beginning():
@@ -311,8 +316,8 @@ def test_cut_off_compression(pack, unpack):
 def test_damaged_compression():
     packed = bytearray(gzip.compress(np.random.default_rng(0).bytes(3000)))
     packed[1000:1100] = bytes(100)
-    with pytest.raises(UserError, match="compressed data"):
-        read(b"", file=gzip.open(io.BytesIO(packed)))
+    with gzip.open(io.BytesIO(packed)) as file, pytest.raises(UserError, match="compressed data"):
+        read(b"", file=file)
 
 
 @pytest.mark.parametrize(
@@ -384,6 +389,7 @@ def test_what_is_written_is_read_back(rows, weights):
 
 @pytest.mark.parametrize("step", [4001, pytest.param(61, marks=pytest.mark.slow)])
 def test_float32_of_all_sizes_are_read_back(step):
+    step *= 1 if COMPILED else 50
     x = np.arange(1, 0x7F800000, step, dtype=np.uint32).view(np.float32)
     x = x[: len(x) // 50 * 50].reshape(-1, 50)
     assert np.array_equal(read(encode(Block.of(x)), label_size=0).features, x)

@@ -256,7 +256,7 @@ def test_reader_agrees_with_the_library(payloads, split, data):
 
 
 @pytest.mark.slow
-@settings(deadline=None, max_examples=1000)
+@settings(deadline=None, max_examples=500)
 @given(files(), st.booleans(), st.data())
 def test_reader_agrees_with_the_library_at_length(payloads, split, data):
     check_reader(payloads, split, data)
@@ -319,7 +319,7 @@ def test_flipped_bytes_raise_nothing_but_user_errors(payloads, data):
 
 
 @pytest.mark.slow
-@settings(deadline=None, max_examples=2000)
+@settings(deadline=None, max_examples=1000)
 @given(files(max_records=3), st.data())
 def test_flipped_bytes_raise_nothing_but_user_errors_at_length(payloads, data):
     check_flips(payloads, data)
@@ -606,7 +606,9 @@ def blocks(draw) -> Block:
     def matrix(shape):
         dtype = np.dtype(draw(types))
         within = {"i": st.integers(-(2**31), 2**31 - 1), "f": st.floats(width=32)}
-        return draw(arrays(dtype, shape, elements=within.get(dtype.kind if dtype.itemsize > 1 else "")))
+        return draw(
+            arrays(dtype, shape, elements=within.get(dtype.kind if dtype.itemsize > 1 else ""))
+        )
 
     features = matrix((n, d))
     if draw(st.booleans()):

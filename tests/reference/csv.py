@@ -38,7 +38,7 @@ def read(data, *, label_size=1, weights=False, delimiter=",", encoding="utf-8", 
     rows, width, blank = [], None, False
     for cells in lines:
         row = len(rows) + 1
-        if not cells or (width or 0) > 1 and len(cells) == 1 and not cells[0].strip():
+        if not cells or ((width or 0) > 1 and len(cells) == 1 and not cells[0].strip()):
             blank = True
             continue
         if blank:
