@@ -127,7 +127,7 @@ def train(
     if outcome.model is None:
         raise UserError("stopped before anything was learnt: no model was written")
     if not log:
-        click.echo(summary(outcome, time.monotonic() - began))
+        click.echo(summary(outcome, time.monotonic() - began, job.checkpoint))
 
 
 def hyperparameters(file: Path | None, assignments: tuple[str, ...]) -> dict[str, Any]:
@@ -224,12 +224,13 @@ class CtrlC:
             raise Interrupted
 
 
-def summary(outcome: "Outcome", seconds: float) -> str:
+def summary(outcome: "Outcome", seconds: float, checkpoint: Path | None) -> str:
     """What came of a job, in a few lines."""
     assert outcome.model is not None
     assert outcome.path is not None
     state, notes = outcome.state, outcome.model.notes
-    done = "trained" if outcome.why == "done" else "stopped early, what was learnt is kept,"
+    stopped = outcome.why != "done"
+    done = "stopped early, with what was learnt," if stopped else "trained"
     epochs = f"{state.epoch} epoch{'s' if state.epoch != 1 else ''}"
     said = []
     if len(tried := notes.get("models", ())) > 1:
@@ -237,6 +238,8 @@ def summary(outcome: "Outcome", seconds: float) -> str:
     if setting := notes.get("setting"):
         said.append(("Setting", ", ".join(f"{name}={number(v)}" for name, v in setting.items())))
     said.append(("Model", f"{outcome.path} ({size(outcome.path.stat().st_size)})"))
+    if stopped and checkpoint is not None:
+        said.append(("Checkpoint", f"{checkpoint} (the same command goes on from there)"))
     lines = [f"{outcome.model.algorithm} {done} in {seconds:.1f} s: {epochs}, {state.seen:,} rows"]
     lines.append(pairs(said))
     if outcome.scores:

@@ -207,7 +207,7 @@ def test_ctrl_c_in_a_shell_keeps_what_was_learnt(
 ) -> None:
     program = subprocess.Popen(
         [sys.executable, "-c", PROGRAM, "train", "tiny", "--train", rows, "--output",
-         tmp_path / "m", "-p", "size=1", "-p", "epochs=1000"],
+         tmp_path / "m", "-p", "size=1", "-p", "epochs=1000", "--checkpoint", tmp_path / "c"],
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=Path(__file__).parents[2], text=True,
     )  # fmt: skip
     assert program.stderr is not None
@@ -221,7 +221,9 @@ def test_ctrl_c_in_a_shell_keeps_what_was_learnt(
     assert program.returncode == 0
     assert "Stopping, and keeping what was learnt" in rest
     assert "Traceback" not in rest
-    assert re.match(r"tiny stopped early, what was learnt is kept, in .* rows", out)
+    assert re.match(r"tiny stopped early, with what was learnt, in .* rows", out)
+    assert "the same command goes on from there" in out
+    assert len(list((tmp_path / "c").iterdir())) == 1
     epochs = int(re.search(r"(\d+) epoch", out)[1])  # type: ignore[index]
     assert 1 <= epochs < 1000
     assert load_model(tmp_path / "m").notes["hyperparameters"]["epochs"] == 1000
