@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from smalgos._jit import kernel
 from smalgos.kernels.cpu.layout import groups, pack
-from smalgos.kernels.cpu.linear import score_csr, score_dense
+from smalgos.kernels.cpu.scores import score_csr, score_dense
 from smalgos.kernels.cpu.shared import blas_single, chunks, readable, run
 from smalgos.kernels.cpu.tile import PANEL, aligned, multiply_add, panels
 from smalgos.kernels.cpu.vector import load, load_part, splat, store, widen

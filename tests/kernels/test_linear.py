@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from smalgos._jit import COMPILED
 from smalgos.kernels.cpu import linear, losses, optimizers
+from smalgos.kernels.cpu.scores import AT_ONCE
 from smalgos.kernels.cpu.shared import CHUNK, threads
 from tests.reference import linear as reference
 from tests.reference import losses as twin
@@ -148,7 +149,7 @@ def test_bits_of_a_model_depend_on_nothing_else(loss, classes, optimizer, as_csr
 
 
 def test_a_batch_may_be_larger_than_what_is_worked_on_at_once():
-    n = 3 * linear.AT_ONCE + 7
+    n = 3 * AT_ONCE + 7
     X, y, _, w = problem(0, "logistic", n, 4, 2, 1)
     rates = np.full((1, 2), 0.1)
     method = method_of("logistic", "sgd", bias_rate=1.0, bias_decay=0.0)

@@ -1,15 +1,10 @@
 """The tile kernel against its definition, and the promise about its bits."""
 
-import os
-import subprocess
-import sys
-
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from smalgos._jit import COMPILED
 from smalgos.kernels.cpu import tile
 from tests.reference import tile as reference
 
@@ -97,35 +92,3 @@ def test_panels_hold_a_matrix():
 def test_scratch_is_aligned():
     assert all(tile.scratch(n).ctypes.data % 64 == 0 for n in (1, 100, 5000))
     assert len(tile.scratch(100)) == 100
-
-
-PROGRAM = """
-import hashlib, sys
-import numpy as np
-from smalgos.kernels.cpu import tile
-rng = np.random.default_rng(3)
-X = rng.standard_normal((101, 53)).astype(np.float32)
-C = tile.aligned(3, 101, 16)
-tile.multiply_add(X, 0, 53, 101, 1, 53, tile.to_panels(rng.standard_normal((53, 40))), C)
-sys.stdout.write(f"{tile.TALL} {hashlib.sha256(C.tobytes()).hexdigest()}")
-"""
-
-
-def run_for(processor: str) -> list[str]:
-    environment = {**os.environ, "NUMBA_CPU_NAME": processor, "NUMBA_CPU_FEATURES": ""}
-    done = subprocess.run(
-        [sys.executable, "-c", PROGRAM], env=environment, check=True, capture_output=True
-    )
-    return done.stdout.decode().split()
-
-
-@pytest.mark.slow
-@pytest.mark.skipif(not COMPILED, reason="compares compiled code")
-def test_bits_do_not_depend_on_the_processor():
-    import llvmlite.binding as llvm
-
-    if not llvm.get_host_cpu_features().get("avx512f"):
-        pytest.skip("this processor has no AVX-512 to compare with AVX2")
-    (tall, hash_512), (low, hash_2) = run_for("x86-64-v4"), run_for("x86-64-v3")
-    assert (tall, low) == ("12", "6")
-    assert hash_512 == hash_2

@@ -1,0 +1,298 @@
+"""Raw scores of linear models: rows standardised, scored and judged.
+
+Weights are panels of sixteen columns, laid out by a plan (see `layout`): ``W[p, j, c]`` is the
+weight of feature j in lane c of panel p, ``W[p, d]`` the bias. A score is one chain of fused
+multiply-adds over the features, from the bias on: its bits depend on no other row and no other
+model.
+
+Sparse rows stay as they are: standardising is folded into the weights.
+"""
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from smalgos._jit import kernel
+from smalgos.kernels.cpu.layout import Group, lanes
+from smalgos.kernels.cpu.losses import Loss, loss_value_gradient
+from smalgos.kernels.cpu.shared import chunks, readable, run
+from smalgos.kernels.cpu.sparse import gather
+from smalgos.kernels.cpu.tile import PANEL, aligned, multiply_add
+from smalgos.kernels.cpu.vector import (
+    load,
+    load_part,
+    magnitude,
+    narrow,
+    select,
+    splat,
+    store,
+    store_part,
+    sum_lanes,
+    widen,
+)
+
+# Rows whose scores and gradients are worked on at once: between the two products they stay in the
+# cache nearest to the core. A multiple of 16; no bit depends on it.
+AT_ONCE = 128
+
+
+class Sparse(NamedTuple):
+    """Sparse rows, and how their features are standardised.
+
+    values, indices   (nnz,) float32, (nnz,) int32
+    offsets           (n + 1,) int64, from anywhere
+    shift, scale      (d,) float32
+    """
+
+    values: NDArray[np.float32]
+    indices: NDArray[np.int32]
+    offsets: NDArray[np.int64]
+    shift: NDArray[np.float32]
+    scale: NDArray[np.float32]
+
+
+inner = kernel(fastmath=False, inline="always")
+
+
+@kernel(fastmath=False)
+def _standardise(X, shift, scale, out):
+    """out = (X - shift) * scale; the first row with a result that is not finite, or -1.
+
+    X, out         (n, d) float32        in; out
+    shift, scale   (d,) float32          in
+    """
+    n, d = X.shape
+    zero = splat(0.0)
+    for i in range(n):
+        bad = zero
+        for j in range(0, d, PANEL):
+            at, count = i * d + j, d - j
+            x = (load_part(X, at, count) - load_part(shift, j, count)) * load_part(scale, j, count)
+            store_part(out, at, count, x)
+            bad = bad + select(magnitude(x) < splat(np.inf), zero, splat(1.0))
+        if sum_lanes(np.float32(0.0), bad) > 0:
+            return i
+    return -1
+
+
+@inner
+def set_rows(C, count, b, b_at):
+    """Set rows [:count] of each panel of C to a row, at b_at, of the same panel of b."""
+    for p in range(C.shape[0]):
+        line = load(b, p * b.shape[1] * PANEL + b_at)
+        for r in range(count):
+            store(C, (p * C.shape[1] + r) * PANEL, line)
+
+
+@inner
+def fold(W, shift, scale, folded):
+    """Weights for features as they are: of x in place of (x - shift) * scale."""
+    d = len(shift)
+    for p in range(W.shape[0]):
+        first = p * (d + 1) * PANEL
+        moved = widen(splat(0.0))
+        for j in range(d):
+            w = splat(scale[j]) * load(W, first + j * PANEL)
+            store(folded, first + j * PANEL, w)
+            moved = moved + widen(splat(shift[j])) * widen(w)
+        last = first + d * PANEL
+        store(folded, last, narrow(widen(load(W, last)) - moved))
+
+
+@inner
+def score_sparse(X, first, count, folded, raw):
+    """raw = bias + x W for rows [first, first + count)."""
+    width = folded.shape[1]
+    set_rows(raw, count, folded, (width - 1) * PANEL)
+    for r in range(count):
+        start, stop = X.offsets[first + r], X.offsets[first + r + 1]
+        for p in range(raw.shape[0]):
+            w, c = p * width * PANEL, (p * raw.shape[1] + r) * PANEL
+            gather(X.values, X.indices, start, stop, folded, w, raw, c)
+
+
+@inner
+def _hand_out(raw, count, columns, out, row):
+    """Rows [:count] of the panels to rows of out; columns (P, 2): first one and how many."""
+    for p in range(raw.shape[0]):
+        for r in range(count):
+            at = (row + r) * out.shape[1] + columns[p, 0]
+            store_part(out, at, columns[p, 1], load(raw, (p * raw.shape[1] + r) * PANEL))
+
+
+@kernel(fastmath=False)
+def _score_dense(X, shift, scale, W, columns, raw, rows, out):
+    """Raw scores bias + x W, each one chain of fused multiply-adds over the features.
+
+    X              (n, d) float32                                              in
+    shift, scale   (d,) float32 to standardise x on the way, or (0,)           in
+    W              (P, d + 1, 16) float32                                      in
+    columns        (P, 2) int64, column of the first lane, number of lanes     in
+    raw, rows      (P, R, 16), (R, d) float32, scratch                         out
+    out            (n, models * classes) float32                               out
+    """
+    n, d = X.shape
+    for a in range(0, n, raw.shape[1]):
+        count = min(raw.shape[1], n - a)
+        set_rows(raw, count, W, d * PANEL)
+        if len(shift) > 0:
+            _standardise(X[a : a + count], shift, scale, rows)
+            multiply_add(rows, np.int64(0), d, count, np.int64(1), d, W, raw)
+        else:
+            multiply_add(X, a * d, d, count, np.int64(1), d, W, raw)
+        _hand_out(raw, count, columns, out, a)
+
+
+@kernel(fastmath=False)
+def _score_csr(X, W, columns, raw, folded, first, out):
+    """As `_score_dense`, for the rows of X (Sparse) from `first` on, as many as `out` has."""
+    fold(W, X.shift, X.scale, folded)
+    for a in range(0, len(out), raw.shape[1]):
+        count = min(raw.shape[1], len(out) - a)
+        score_sparse(X, first + a, count, folded, raw)
+        _hand_out(raw, count, columns, out, a)
+
+
+def sparse_rows(values: Any, indices: Any, offsets: Any, shift: Any, scale: Any) -> Sparse:
+    if len(shift) != len(scale):
+        raise ValueError(f"shift has {len(shift)} entries, scale {len(scale)}")
+    return Sparse(
+        readable(values, np.float32),
+        readable(indices, np.int32),
+        readable(offsets, np.int64),
+        readable(shift, np.float32),
+        readable(scale, np.float32),
+    )
+
+
+def standardise(
+    X: NDArray[Any], shift: NDArray[Any], scale: NDArray[Any], out: NDArray[np.float32]
+) -> int:
+    """out = (X - shift) * scale.
+
+    Parameters
+    ----------
+    X : ndarray of float32, shape (n, d)
+    shift, scale : ndarray of float32, shape (d,)
+    out : ndarray of float32, shape (n, d)
+        May be X.
+
+    Returns
+    -------
+    int
+        Number of the first row with a result that is not finite, or -1. If there is one, rows
+        from it on are not all written.
+    """
+    X, shift, scale = (readable(x, np.float32) for x in (X, shift, scale))
+    if X.shape != out.shape or not X.shape[1:] == shift.shape == scale.shape:
+        raise ValueError(f"shapes {X.shape}, {shift.shape}, {scale.shape}, {out.shape} do not fit")
+    parts = chunks(len(X))
+    bad = run(lambda rows: _standardise(X[rows], shift, scale, out[rows]), parts)
+    return next((part.start + i for part, i in zip(parts, bad, strict=True) if i >= 0), -1)
+
+
+def _columns(plan: Sequence[Group], classes: int) -> NDArray[np.int64]:
+    columns = lanes(plan, classes)
+    return np.stack([columns[:, 0], (columns >= 0).sum(axis=1)], axis=1)
+
+
+def score_dense(
+    X: NDArray[np.float32],
+    W: NDArray[np.float32],
+    plan: Sequence[Group],
+    classes: int = 1,
+    shift: NDArray[np.float32] | None = None,
+    scale: NDArray[np.float32] | None = None,
+) -> NDArray[np.float32]:
+    """Raw scores of rows by all models.
+
+    Parameters
+    ----------
+    X : ndarray of float32, shape (n, d)
+    W : ndarray of float32, shape (P, d + 1, 16)
+    plan : list of Group
+    classes : int
+    shift, scale : ndarray of float32, shape (d,), optional
+        If given, (x - shift) * scale is scored.
+
+    Returns
+    -------
+    ndarray of float32, shape (n, models * classes)
+    """
+    X, columns = readable(X, np.float32), _columns(plan, classes)
+    d = X.shape[1]
+    none = np.empty(0, np.float32)
+    shift = none if shift is None else readable(shift, np.float32)
+    scale = none if scale is None else readable(scale, np.float32)
+    if W.shape[:2] != (len(columns), d + 1) or len(shift) not in (0, d) or len(shift) != len(scale):
+        raise ValueError(f"rows of {d} features: weights are {W.shape}, shift {shift.shape}")
+    out = np.empty((len(X), columns[:, 1].sum()), np.float32)
+
+    def work(part: slice) -> None:
+        raw, rows = aligned(len(W), AT_ONCE, PANEL), aligned(AT_ONCE if len(shift) else 0, d)
+        _score_dense(X[part], shift, scale, W, columns, raw, rows, out[part])
+
+    run(work, chunks(len(X)))
+    return out
+
+
+def score_csr(
+    values: NDArray[np.float32],
+    indices: NDArray[np.int32],
+    offsets: NDArray[np.int64],
+    W: NDArray[np.float32],
+    plan: Sequence[Group],
+    classes: int = 1,
+    shift: NDArray[np.float32] | None = None,
+    scale: NDArray[np.float32] | None = None,
+) -> NDArray[np.float32]:
+    """As `score_dense`, for sparse rows."""
+    d, columns = W.shape[1] - 1, _columns(plan, classes)
+    shift = np.zeros(d, np.float32) if shift is None else shift
+    scale = np.ones(d, np.float32) if scale is None else scale
+    X = sparse_rows(values, indices, offsets, shift, scale)
+    if len(W) != len(columns) or len(shift) != d:
+        raise ValueError(f"weights are {W.shape}, shift has {len(shift)} entries")
+    out = np.empty((len(X.offsets) - 1, columns[:, 1].sum()), np.float32)
+
+    def work(part: slice) -> None:
+        raw, folded = aligned(len(W), AT_ONCE, PANEL), aligned(len(W), d + 1, PANEL)
+        _score_csr(X, W, columns, raw, folded, part.start, out[part])
+
+    run(work, chunks(len(out)))
+    return out
+
+
+def judge(
+    loss: Loss,
+    y: NDArray[Any],
+    raw: NDArray[np.float32],
+    weight: NDArray[Any] | None,
+    positive: NDArray[Any] | None,
+    classes: int,
+    sums: NDArray[np.float64],
+) -> None:
+    """Add the losses of a block of scores to sums.
+
+    The same bits however rows are cut into blocks, as long as blocks are whole `CHUNK`s.
+
+    Parameters
+    ----------
+    loss : Loss
+    y, weight : ndarray, shape (n,)
+        Labels, and weights of rows; None stands for weights of 1.
+    raw : ndarray of float32, shape (n, models * classes)
+    positive : ndarray, shape (models * classes,), optional
+        As for `start`; None stands for 1.
+    classes : int
+    sums : ndarray of float64, shape (models,)
+    """
+
+    def work(part: slice) -> NDArray[np.float64]:
+        share = None if weight is None else weight[part]
+        return loss_value_gradient(loss, y[part], raw[part], share, positive, classes)[0]
+
+    for part in run(work, chunks(len(raw))):
+        sums += part
