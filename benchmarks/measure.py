@@ -40,8 +40,9 @@ def measured(
     Returns
     -------
     dict
-        ``seconds``, ``warmup``, ``peak_mb`` above what was resident before the first call,
-        ``rate`` and ``unit`` where the facts tell, ``value`` of the last call.
+        ``seconds``, ``cpu`` seconds of all threads, ``warmup``, ``peak_mb`` above what was
+        resident before the first call, ``rate`` and ``unit`` where the facts tell, ``value`` of
+        the last call.
     """
     began = time.perf_counter()
     if warm is not None:
@@ -50,6 +51,7 @@ def measured(
     before = _reset_peak()
     taken: list[float] = []
     value = None
+    used = time.process_time()
     while not taken or (sum(taken) < at_least and len(taken) < 50):
         value = None  # let go of the last result first
         began = time.perf_counter()
@@ -58,7 +60,13 @@ def measured(
         if len(taken) == 1:
             peak = _peak() - before
     seconds = statistics.median(taken)
-    told = {"seconds": seconds, "warmup": warmup, "peak_mb": max(peak, 0) / 1e6, "value": value}
+    told = {
+        "seconds": seconds,
+        "cpu": (time.process_time() - used) / len(taken),
+        "warmup": warmup,
+        "peak_mb": max(peak, 0) / 1e6,
+        "value": value,
+    }
     if "bytes" in facts:
         told |= {"rate": facts["bytes"] / seconds / 1e9, "unit": "GB/s"}
     elif "rows" in facts:

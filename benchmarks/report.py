@@ -14,8 +14,9 @@ INTRODUCTION = """# Results of the benchmarks
 Written by `python benchmarks/run.py` from `results.csv`. Every cell is a process of its own; the
 cells of a table are interleaved round by round; all libraries get the same number of threads.
 *Seconds* is the median of the rounds (in brackets least and most), *x ours* the median of the
-rounds' ratios: how much longer the row took than the first row of its table. *Warm-up* (compiling,
-loading) is apart. *Peak* is the resident memory above what the process held just before.
+rounds' ratios: how much longer the row took than the first row of its table, *CPU s* what all
+threads worked. *Warm-up* (compiling, loading) is apart. *Peak* is the resident memory above what
+the process held just before.
 """
 LIBRARIES = ("smalgos", "numpy", "scipy", "numba", "scikit-learn")
 
@@ -88,7 +89,8 @@ def table(rows: Sequence[Row]) -> list[str]:
     judged = any(row.quality for row in rows)
     warmed = any(row.warmup is not None for row in rows)
     weighed = any(row.peak_mb is not None for row in rows)
-    titles = ["library", "settings", "seconds", "x ours"]
+    spent = any(row.cpu is not None for row in rows)
+    titles = ["library", "settings", "seconds", "x ours"] + ["CPU s"] * spent
     titles += [rows[0].unit or "rate"] * rated + ["quality"] * judged
     titles += ["peak MB"] * weighed + ["warm-up"] * warmed + [""]
     lines = ["| " + " | ".join(titles) + " |", "|" + "---|" * len(titles)]
@@ -98,6 +100,7 @@ def table(rows: Sequence[Row]) -> list[str]:
         if row.rounds > 1 and row.low is not None and row.high is not None:
             spread = f" ({row.low:.3g} to {row.high:.3g})"
         cells = [named, row.settings, number(row.seconds) + spread, number(row.ratio)]
+        cells += [number(row.cpu)] * spent
         cells += [number(row.rate)] * rated + [row.quality.replace("=", " ")] * judged
         cells += [number(row.peak_mb)] * weighed + [number(row.warmup)] * warmed
         cells.append("" if row.status == "ok" else row.status)

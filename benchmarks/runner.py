@@ -92,6 +92,7 @@ class Row:
     low: float | None = None
     high: float | None = None
     rounds: int = 0
+    cpu: float | None = None  # seconds of all threads
     warmup: float | None = None
     ratio: float | None = None  # median of the rounds' seconds / ours
     peak_mb: float | None = None
@@ -204,7 +205,7 @@ def _row(
         a["seconds"] / b["seconds"] for a, b in zip(answers, ours, strict=False) if "seconds" in b
     ]
     row.ratio = statistics.median(pairs) if pairs else None
-    for name in ("warmup", "peak_mb", "rate"):
+    for name in ("cpu", "warmup", "peak_mb", "rate"):
         values = [a[name] for a in answers if name in a]
         setattr(row, name, statistics.median(values) if values else None)
     row.unit = last.get("unit", "")
