@@ -15,7 +15,7 @@ from typing import Any
 
 from smalgos.container.job import Job
 from smalgos.container.log import METRICS
-from smalgos.formats.content_type import RECORDIO, ContentType
+from smalgos.formats.content_type import ContentType
 from smalgos.learning.metrics import goal
 from smalgos.learning.model import Algorithm, Model
 from smalgos.learning.parameters import REQUIRED
@@ -139,8 +139,9 @@ class Lines:
     def channels(self, job: Job) -> None:
         """How the job is run, and what its channels are."""
         self.say("Using default worker.")
-        types = [c.content_type or RECORDIO for n, c in job.channels.items() if n != "model"]
-        for text in dict.fromkeys(ContentType.parse(t).type for t in types):
+        rows = [config for name, config in job.channels.items() if name != "model"]
+        types = [ContentType.parse(c.content_type).type for c in rows if c.content_type]
+        for text in dict.fromkeys(types):
             self.say(f"Loaded iterator creator {text} for content type ('{text}', '1.0')")
         if job.checkpoint is None:
             self.say("Checkpoint loading and saving are disabled.")

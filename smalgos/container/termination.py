@@ -53,6 +53,10 @@ class Termination:
         if self._phase == "train":
             raise Interrupted
 
+    def hold(self) -> None:
+        """Let SIGTERM wait from now on: what is left to do is short."""
+        self._phase = "save"
+
     def watch(self, event: str, **facts: Any) -> None:
         """Follow the events of a job."""
         phases = {"begin": "train", "stop": "save", "scoring": "score", "scored": "save"}

@@ -41,6 +41,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         except Interrupted:
             LOG.info("SIGTERM before training began: there is no model to save.")
         except Exception as e:
+            termination.hold()
             fail(layout, e)
             return 1
     return 0

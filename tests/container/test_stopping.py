@@ -114,14 +114,16 @@ def test_killed_behind_a_checkpoint_it_ends_with_the_same_bytes(tmp_path, whole,
     ]
 
 
-def test_pca_killed_and_resumed(tmp_path):
+def test_pca_killed_and_resumed(tmp_path, monkeypatch, capsys):
     box = job(tmp_path / "ml", algorithm="pca")
     process = box.start(DYING.format(n=1))
     process.communicate(timeout=120)
     assert process.returncode == -signal.SIGKILL
-    assert "Resumed" in finished(box.start())
+    code, out = box.run(monkeypatch, capsys)
+    assert code == 0, out
+    assert "Resumed" in out
     other = job(tmp_path / "other", algorithm="pca", checkpoints=False)
-    finished(other.start())
+    assert other.run(monkeypatch, capsys)[0] == 0
     assert box.model.read_bytes() == other.model.read_bytes()
 
 
@@ -151,12 +153,14 @@ def test_killed_at_twenty_random_moments_it_ends_with_the_same_bytes(tmp_path, w
     assert box.model.read_bytes() == whole
 
 
-def test_a_finished_job_started_again_gives_the_same_model(tmp_path, whole):
+def test_a_finished_job_started_again_gives_the_same_model(tmp_path, whole, monkeypatch, capsys):
     box = job(tmp_path / "ml")
-    finished(box.start())
-    box.model.unlink()
-    finished(box.start())
-    assert box.model.read_bytes() == whole
+    for _ in range(2):
+        code, out = box.run(monkeypatch, capsys)
+        assert code == 0, out
+        assert box.model.read_bytes() == whole
+        box.model.unlink()
+    assert "Resumed from the checkpoint: epoch 3" in out
 
 
 def test_a_checkpoint_of_other_data_is_refused(tmp_path, monkeypatch, capsys):
@@ -202,9 +206,9 @@ def test_sigterm_during_training_finishes_the_block_and_saves(tmp_path, whole):
     process, pipe = half_fed(box, SMALL + MAIN)
     process.terminate()
     time.sleep(0.2)
-    os.write(pipe, TRAIN[30_000:60_000])
+    with open(pipe, "wb") as rest:
+        rest.write(TRAIN[30_000:])
     out = finished(process)
-    os.close(pipe)
     assert "Training was asked to stop" in out
     assert "_score" not in out
     stopped = load_model(box.model)

@@ -73,6 +73,13 @@ def test_scoring_does_not_begin_when_it_came_before():
             t.watch("scoring")
 
 
+def test_a_failure_is_told_in_peace():
+    t = Termination()
+    with t.handled():
+        t.hold()
+        terminate()
+
+
 def test_handlers_are_put_back():
     before = signal.getsignal(signal.SIGTERM), signal.getsignal(signal.SIGALRM)
     with Termination().handled():

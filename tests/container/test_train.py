@@ -156,6 +156,15 @@ def test_under_tuning_one_model_is_trained(box, run):
     assert load_model(box.model).notes["hyperparameters"]["num_models"] == 1
 
 
+def test_a_column_that_counts_the_rows_is_warned_of(box, run):
+    x, y = binary()
+    x[:, 0] = np.arange(len(x))
+    box.channel("train", {"a.csv": table(x, y)}, CSV)
+    code, out = run(box)
+    assert code == 0, out
+    assert re.search(r" WARNING \d+\] .*train/a\.csv", out)
+
+
 # Start-up -----------------------------------------------------------------------------------------
 
 
