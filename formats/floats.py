@@ -44,6 +44,7 @@ NUMBER = 1
 LEAST_POWER = -65
 # ... and to infinity above this one (float32 reaches from 1.4e-45 to 3.4e38).
 GREATEST_POWER = 38
+_ROUNDS_TO_INF = 2.0**128 - 2.0**103  # halfway from the greatest float32 to what would follow
 
 
 def _powers_of_five() -> NDArray[np.uint64]:
@@ -253,7 +254,8 @@ def scaled(w, q):
         return 0.0
     if q > GREATEST_POWER:
         return np.inf
-    return nearest(w, q)
+    value = nearest(w, q)
+    return value if value < _ROUNDS_TO_INF else np.inf
 
 
 @inner

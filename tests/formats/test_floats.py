@@ -32,8 +32,7 @@ def parse(text, behind=b","):
     """What the kernel makes of a text, and whether it knew it."""
     buffer = np.frombuffer(bytearray(MARGIN) + text.encode() + behind + bytes(MARGIN), np.uint8)
     begin = buffer.ctypes.data + MARGIN
-    with np.errstate(over="ignore"):  # without the compiler, casts to float32 warn
-        value, status = number(begin, begin + len(text.encode()))
+    value, status = number(begin, begin + len(text.encode()))
     return np.float32(value), status
 
 
