@@ -268,6 +268,9 @@ def _train(
             f"rates {rates.shape}"
         )
 
+    if not all(x.flags.c_contiguous and x.flags.writeable for x in models):
+        raise ValueError("models must be C-ordered and writable")
+
     def task(given: tuple[int, Group]) -> None:
         first, group = given
         part, high = slice(first, first + group.panels), group.panels

@@ -49,6 +49,23 @@ from smalgos.kernels.cpu.vector import (
     widen,
 )
 
+__all__ = [
+    "ABSOLUTE",
+    "EPS_ABSOLUTE",
+    "EPS_SQUARED",
+    "HINGE",
+    "HUBER",
+    "LOGISTIC",
+    "QUANTILE",
+    "SOFTMAX",
+    "SQUARED",
+    "Loss",
+    "gradient_panels",
+    "gradient_scores",
+    "link",
+    "loss_value_gradient",
+]
+
 LOGISTIC, HINGE, SOFTMAX = 0, 1, 2
 SQUARED, ABSOLUTE, EPS_SQUARED, EPS_ABSOLUTE, QUANTILE, HUBER = 3, 4, 5, 6, 7, 8
 

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from smalgos._jit import kernel
 from smalgos.kernels.cpu.layout import groups, pack
-from smalgos.kernels.cpu.scores import score_csr, score_dense
+from smalgos.kernels.cpu.scores import check_csr, score_csr, score_dense
 from smalgos.kernels.cpu.shared import blas_single, chunks, readable, run
 from smalgos.kernels.cpu.tile import PANEL, aligned, multiply_add, panels
 from smalgos.kernels.cpu.vector import load, load_part, splat, store, widen
@@ -191,6 +191,7 @@ def add_moments_csr(
     """
     values, indices = readable(values, np.float32), readable(indices, np.int32)
     offsets = readable(offsets, np.int64)
+    check_csr(indices, offsets, len(total))
     bad = ~np.isfinite(values[offsets[0] : offsets[-1]])
     if bad.any():
         return int(np.searchsorted(offsets, offsets[0] + bad.argmax(), side="right")) - 1

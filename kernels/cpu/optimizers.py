@@ -40,6 +40,20 @@ from smalgos.kernels.cpu.vector import (
     store_part,
 )
 
+__all__ = [
+    "ADADELTA",
+    "ADAGRAD",
+    "ADAM",
+    "FTRL",
+    "MOMENTUM",
+    "RMSPROP",
+    "SGD",
+    "Optimizer",
+    "optimizer",
+    "slots",
+    "step",
+]
+
 SGD, MOMENTUM, ADAM, ADAGRAD, RMSPROP, ADADELTA, FTRL = 0, 1, 2, 3, 4, 5, 6
 
 _SLOTS = (0, 1, 2, 1, 1, 2, 2)

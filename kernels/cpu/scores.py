@@ -156,15 +156,31 @@ def _score_csr(X, W, columns, raw, folded, first, out):
 
 
 def sparse_rows(values: Any, indices: Any, offsets: Any, shift: Any, scale: Any) -> Sparse:
-    if len(shift) != len(scale):
-        raise ValueError(f"shift has {len(shift)} entries, scale {len(scale)}")
-    return Sparse(
+    """Checked sparse rows: a kernel trusts indices and offsets."""
+    given = Sparse(
         readable(values, np.float32),
         readable(indices, np.int32),
         readable(offsets, np.int64),
         readable(shift, np.float32),
         readable(scale, np.float32),
     )
+    if given.shift.shape != given.scale.shape or given.values.shape != given.indices.shape:
+        raise ValueError(
+            f"shift {given.shift.shape} and scale {given.scale.shape}, values "
+            f"{given.values.shape} and indices {given.indices.shape} do not fit"
+        )
+    check_csr(given.indices, given.offsets, len(given.shift))
+    return given
+
+
+def check_csr(indices: NDArray[np.int32], offsets: NDArray[np.int64], width: int) -> None:
+    """Raise ValueError unless offsets ascend within the entries, and columns are below width."""
+    first, last = offsets[0], offsets[-1]
+    if first < 0 or last > len(indices) or (offsets[1:] < offsets[:-1]).any():
+        raise ValueError(f"offsets must ascend from 0 to {len(indices)} at most")
+    used = indices[first:last]
+    if len(used) and (used.min() < 0 or used.max() >= width):
+        raise ValueError(f"columns {used.min()} to {used.max()} in rows of {width} features")
 
 
 def standardise(
@@ -221,7 +237,7 @@ def score_dense(
     -------
     ndarray of float32, shape (n, models * classes)
     """
-    X, columns = readable(X, np.float32), _columns(plan, classes)
+    X, W, columns = readable(X, np.float32), readable(W, np.float32), _columns(plan, classes)
     d = X.shape[1]
     none = np.empty(0, np.float32)
     shift = none if shift is None else readable(shift, np.float32)
@@ -249,7 +265,8 @@ def score_csr(
     scale: NDArray[np.float32] | None = None,
 ) -> NDArray[np.float32]:
     """As `score_dense`, for sparse rows."""
-    d, columns = W.shape[1] - 1, _columns(plan, classes)
+    W, columns = readable(W, np.float32), _columns(plan, classes)
+    d = W.shape[1] - 1
     shift = np.zeros(d, np.float32) if shift is None else shift
     scale = np.ones(d, np.float32) if scale is None else scale
     X = sparse_rows(values, indices, offsets, shift, scale)

@@ -39,6 +39,8 @@ if COMPILED:
     from numba.core import cgutils
     from numba.extending import intrinsic
 
+    from smalgos.kernels.cpu.vector import c_ordered
+
     I32, I64, F32 = ir.IntType(32), ir.IntType(64), ir.FloatType()
     BYTE = ir.IntType(8).as_pointer()
     VECTOR = ir.VectorType(F32, PANEL)
@@ -129,6 +131,7 @@ if COMPILED:
     def _tile(height: int, width: int) -> Any:
         def tile(ty, a, at, row_stride, rows, k_stride, depth, b, b_at, b_panel, c, c_at, c_panel):
             n = types.int64
+            a, b, c = c_ordered(a), c_ordered(b), c_ordered(c, written=True)
             shape = types.void(a, n, n, n, n, n, b, n, n, c, n, n)
             return shape, lambda *given: _emit(*given, height, width)
 

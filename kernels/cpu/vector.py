@@ -20,6 +20,7 @@ if COMPILED:
     from llvmlite import ir
     from numba import types
     from numba.core import cgutils
+    from numba.core.errors import TypingError
     from numba.core.imputils import lower_builtin
     from numba.core.typing.templates import AbstractTemplate, infer_global, signature
     from numba.extending import intrinsic, models, register_model
@@ -46,6 +47,12 @@ if COMPILED:
             super().__init__(dmm, fe_type, ir.VectorType(LLVM[fe_type.dtype], LANES))
 
     FLOATS, DOUBLES, MASK = Vector(types.float32), Vector(types.float64), Vector(types.boolean)
+
+    def c_ordered(array: Any, written: bool = False) -> Any:
+        """The type of an array that may be seen as flat memory, or an error while compiling."""
+        if array.layout != "C" or (written and not array.mutable):
+            raise TypingError(f"{array}: a C-ordered{' writable' * written} array is needed")
+        return array
 
     def _address(context: Any, builder: Any, kind: Any, array: Any, at: Any, element: Any) -> Any:
         """Pointer to element number `at` of an array, seen as pointer to `element`."""
@@ -122,7 +129,7 @@ if COMPILED:
             address = _address(context, builder, sig.args[0], *args, shape)
             return builder.load(address, align=array.dtype.bitwidth // 8)
 
-        return Vector(array.dtype)(array, types.int64), codegen
+        return Vector(array.dtype)(c_ordered(array), types.int64), codegen
 
     @intrinsic
     def store(typingctx: Any, array: Any, at: Any, vector: Any) -> Any:
@@ -133,7 +140,7 @@ if COMPILED:
             builder.store(args[2], address, align=array.dtype.bitwidth // 8)
             return context.get_dummy_value()
 
-        return types.void(array, types.int64, vector), codegen
+        return types.void(c_ordered(array, True), types.int64, vector), codegen
 
     def _masked(context: Any, builder: Any, count: Any) -> Any:
         """Mask of the first `count` lanes."""
@@ -156,7 +163,7 @@ if COMPILED:
             align = ir.Constant(I32, array.dtype.bitwidth // 8)
             return builder.call(callee, [address, align, mask, ir.Constant(shape, [0.0] * LANES)])
 
-        return Vector(array.dtype)(array, types.int64, types.int64), codegen
+        return Vector(array.dtype)(c_ordered(array), types.int64, types.int64), codegen
 
     @intrinsic
     def store_part(typingctx: Any, array: Any, at: Any, count: Any, vector: Any) -> Any:
@@ -172,7 +179,7 @@ if COMPILED:
             builder.call(callee, [args[3], address, align, mask])
             return context.get_dummy_value()
 
-        return types.void(array, types.int64, types.int64, vector), codegen
+        return types.void(c_ordered(array, True), types.int64, types.int64, vector), codegen
 
     @intrinsic
     def lanes_below(typingctx: Any, count: Any) -> Any:
@@ -318,7 +325,7 @@ if COMPILED:
                 builder.store(rows[r], place(2, r), align=4)
             return context.get_dummy_value()
 
-        return types.void(a, types.int64, b, types.int64), codegen
+        return types.void(c_ordered(a), types.int64, c_ordered(b, True), types.int64), codegen
 
 else:
 

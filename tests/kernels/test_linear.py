@@ -306,5 +306,21 @@ def test_wrong_shapes_are_refused():
         linear.train_dense(np.ones((20, 4)), y, None, 10, given, rates, 1, method, plan)
     with pytest.raises(ValueError, match="4 steps"):
         linear.train_dense(X, y, None, 5, given, rates, 1, method, plan)
+    frozen = given._replace(sums=np.broadcast_to(0.0, given.sums.shape))
+    with pytest.raises(ValueError, match="writable"):
+        linear.train_dense(X, y, None, 10, frozen, rates, 1, method, plan)
     with pytest.raises(ValueError, match="2 features"):
         linear.score_dense(X[:, :2], given.W, plan)
+
+
+@pytest.mark.parametrize("bad", [-1, 3, 2**31 - 1])
+def test_sparse_rows_outside_are_refused(bad):
+    plan = linear.groups(2)
+    W = linear.pack(np.ones((4, 2)), plan)
+    values, indices, offsets = np.ones(2), np.array([0, bad]), np.array([0, 1, 2])
+    with pytest.raises(ValueError, match="rows of 3 features"):
+        linear.score_csr(values, indices, offsets, W, plan)
+    for wrong in ([0, 1, 3], [-1, 1, 2], [0, 2, 1]):
+        with pytest.raises(ValueError, match="ascend"):
+            linear.score_csr(values, np.zeros(2), np.array(wrong), W, plan)
+    assert linear.score_csr(values, indices, offsets[:2], W, plan).tolist() == [[2, 2]]

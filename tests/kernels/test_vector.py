@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from smalgos._jit import kernel
+from smalgos._jit import COMPILED, kernel
 from smalgos.kernels.cpu import vector as v
 
 RNG = np.random.default_rng(0)
@@ -87,3 +87,14 @@ def test_transpose():
     np.testing.assert_array_equal(out[32:288].reshape(16, 16), a[5:].reshape(16, 16).T)
     assert not out[:32].any()
     assert not out[288:].any()
+
+
+@pytest.mark.skipif(not COMPILED, reason="the compiler looks at types")
+def test_only_flat_and_writable_memory_is_taken():
+    a = np.zeros(300, np.float32)
+    frozen = a.copy()
+    frozen.flags.writeable = False
+    for bad in (np.zeros(600, np.float32)[::2], frozen):
+        with pytest.raises(Exception, match="C-ordered"):
+            turn(a, bad)
+    turn(frozen, a)
