@@ -110,6 +110,7 @@ def test_who_chose_the_target() -> None:
     assert ("chosen by smalgos" in ours) == (best is not None)
 
 
+@pytest.mark.compiled
 def test_a_cache_that_cannot_be_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     file = tmp_path / "file"
     file.write_text("")

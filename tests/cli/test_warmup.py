@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from smalgos import warmup
+from smalgos import _jit, warmup
 from smalgos.algorithms import MODULES, algorithm
 from smalgos.errors import UserError
 from smalgos.formats import write
@@ -74,6 +74,7 @@ def test_formats_are_written_and_read() -> None:
     assert warmup.warm_formats().jobs >= 8
 
 
+@pytest.mark.compiled
 def test_the_command_tells_each_part(tiny_algorithm: str, invoke: Any) -> None:
     said = invoke("warmup", "tiny")
     assert said.exit_code == 0, said.output
@@ -81,6 +82,15 @@ def test_the_command_tells_each_part(tiny_algorithm: str, invoke: Any) -> None:
     assert formats.startswith("formats ")
     assert trained.startswith("tiny       6 jobs    0 kernels compiled")
     assert "the cache" in whole
+
+
+def test_without_the_compiler_there_is_nothing_to_do(
+    invoke: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_jit, "COMPILED", False)
+    said = invoke("warmup")
+    assert said.exit_code == 0
+    assert said.stdout == "NUMBA_DISABLE_JIT is set: there is nothing to compile.\n"
 
 
 JOB = """
@@ -96,6 +106,7 @@ sys.exit(f"compiled {{compiled}} kernels" if compiled else 0)
 
 
 @pytest.mark.slow
+@pytest.mark.compiled
 @pytest.mark.parametrize("name", sorted(MODULES))
 def test_a_job_after_warming_up_compiles_nothing(name: str, tmp_path: Path) -> None:
     environment = {**os.environ, "NUMBA_CACHE_DIR": str(tmp_path / "cache")}
