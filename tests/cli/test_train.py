@@ -12,11 +12,12 @@ from typing import Any
 
 import pytest
 
-from smalgos.algorithms import load_model
+from smalgos.algorithms import MODULES, algorithm, load_model
 from smalgos.cli.train import CtrlC, hyperparameters
 from smalgos.container import job
 from smalgos.container.interrupt import Interrupted
 from smalgos.errors import UserError
+from smalgos.warmup import varieties
 
 
 def test_trains_scores_and_says_so(
@@ -227,3 +228,31 @@ def test_ctrl_c_in_a_shell_keeps_what_was_learnt(
     epochs = int(re.search(r"(\d+) epoch", out)[1])  # type: ignore[index]
     assert 1 <= epochs < 1000
     assert load_model(tmp_path / "m").notes["hyperparameters"]["epochs"] == 1000
+
+
+@pytest.mark.parametrize("name", sorted(MODULES))
+def test_each_algorithm_from_rows_to_answers(
+    name: str, rows: Path, tmp_path: Path, invoke: Any
+) -> None:
+    given = next(varieties(algorithm(name)))
+    words = [part for n, v in given.items() for part in ("-p", f"{n}={v}")]
+    out = tmp_path / "model"
+    trained = invoke("train", name, "--train", rows, "--test", rows, "--output", out, *words)
+    assert trained.exit_code == 0, trained.output
+    assert trained.stdout.startswith(f"{name} trained in ")
+    assert name in invoke("inspect", out).stdout
+    told = invoke("predict", out, rows, "--label-size", 1)
+    assert told.exit_code == 0, told.output
+    records = [json.loads(line) for line in told.stdout.splitlines()]
+    assert len(records) == 40
+    assert set(records[0]) <= set(algorithm(name).fields)
+
+
+def test_container_train_hands_its_exit_code_on(
+    tmp_path: Path, invoke: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SAGEMAKER_BASE_DIR", str(tmp_path))
+    monkeypatch.setenv("SMALGOS_ALGORITHM", "pca")
+    said = invoke("container", "train")
+    assert said.exit_code == 1
+    assert (tmp_path / "output" / "failure").read_text().startswith("ClientError: ")
