@@ -62,7 +62,12 @@ def main() -> None:
         outcome = execute(
             Job(
                 algorithm="linear-learner",
-                hyperparameters={"predictor_type": "binary_classifier", "epochs": "8"},
+                hyperparameters={
+                    "predictor_type": "binary_classifier",
+                    "binary_classifier_model_selection_criteria": "loss_function",
+                    "mini_batch_size": "250",
+                    "epochs": "8",
+                },
                 channels={
                     name: ChannelConfig(base / f"{name}.pbr") for name in ("train", "validation")
                 },
