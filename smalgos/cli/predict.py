@@ -26,6 +26,7 @@ import click
 @click.option(
     "--label-size",
     type=click.IntRange(0),
+    metavar="N",
     default=0,
     show_default=True,
     help="Columns at the beginning of CSV rows that are labels, to be passed over.",
