@@ -16,10 +16,10 @@ from numpy.typing import NDArray
 
 from smalgos._jit import kernel
 from smalgos.kernels.cpu.layout import Group, lanes
-from smalgos.kernels.cpu.losses import Loss, loss_value_gradient
+from smalgos.kernels.cpu.losses import Loss, gradient_panels
 from smalgos.kernels.cpu.shared import chunks, readable, run
 from smalgos.kernels.cpu.sparse import gather
-from smalgos.kernels.cpu.tile import PANEL, aligned, multiply_add
+from smalgos.kernels.cpu.tile import PANEL, aligned, multiply_add, to_panels
 from smalgos.kernels.cpu.vector import (
     load,
     load_part,
@@ -282,6 +282,21 @@ def score_csr(
     return out
 
 
+@kernel(fastmath=False)
+def _take(raw, out):
+    """Rows of scores as panels, zeros in lanes beyond.
+
+    raw   (n, columns) float32             in
+    out   (P, >= n, 16) float32            out
+    """
+    n, columns = raw.shape
+    for p in range(out.shape[0]):
+        j = p * PANEL
+        for r in range(n):
+            x = load_part(raw, r * columns + j, columns - j)
+            store(out, (p * out.shape[1] + r) * PANEL, x)
+
+
 def judge(
     loss: Loss,
     y: NDArray[Any],
@@ -302,14 +317,32 @@ def judge(
         Labels, and weights of rows; None stands for weights of 1.
     raw : ndarray of float32, shape (n, models * classes)
     positive : ndarray, shape (models * classes,), optional
-        As for `start`; None stands for 1.
+        Weight of label-1 rows in each model, of each class for softmax; None stands for 1.
     classes : int
     sums : ndarray of float64, shape (models,)
     """
+    n, columns = raw.shape
+    raw, y = readable(raw, np.float32), readable(y, np.float32)
+    weight = np.ones(n, np.float32) if weight is None else readable(weight, np.float32)
+    if y.shape != (n,) or weight.shape != (n,) or sums.shape != (columns // classes,):
+        raise ValueError(
+            f"scores {raw.shape}, labels {y.shape}, weights {weight.shape}, "
+            f"sums {sums.shape} do not fit"
+        )
+    share = np.ones(columns) if positive is None else positive
+    at_p = np.ascontiguousarray(to_panels(np.asarray(share)[None])[:, 0])
 
     def work(part: slice) -> NDArray[np.float64]:
-        share = None if weight is None else weight[part]
-        return loss_value_gradient(loss, y[part], raw[part], share, positive, classes)[0]
+        rows, high = part.stop - part.start, len(at_p)
+        scores = aligned(high, -(-rows // PANEL) * PANEL, PANEL)
+        _take(raw[part], scores)
+        added, slope = np.zeros((high, PANEL)), np.zeros((high, PANEL), np.float32)
+        gradient_panels(
+            loss, y[part], weight[part], at_p, classes, columns // classes, scores, rows,
+            aligned(high * PANEL * PANEL), added, slope,
+        )  # fmt: skip
+        each: NDArray[np.float64] = added.reshape(-1)[:columns].reshape(-1, classes).sum(axis=1)
+        return each
 
-    for part in run(work, chunks(len(raw))):
+    for part in run(work, chunks(n)):
         sums += part
