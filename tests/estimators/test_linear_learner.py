@@ -49,7 +49,7 @@ def test_the_optimum_is_reached(cancer):
         return log_loss(y, p) + 0.005 * (w**2).sum()
 
     w = model.coef_[0].astype(np.float64) * X.std(axis=0)
-    ours = objective(model.predict_proba(X).astype(np.float64), w)
+    ours = objective(model.predict_proba(X), w)
     assert ours < objective(best.predict_proba(Z), best.coef_) * 1.005
 
 
@@ -121,7 +121,7 @@ def test_validation_chooses(cancer):
     losses = [m["score"] for m in model.models_]
     assert len(losses) == 32
     assert model.best_model_ == int(np.argmin(losses))
-    assert log_loss(b, model.predict_proba(B).astype(float)) == pytest.approx(min(losses), rel=1e-4)
+    assert log_loss(b, model.predict_proba(B)) == pytest.approx(min(losses), rel=1e-4)
     with pytest.raises(UserError, match="without y_val"):
         model.fit(A, a, X_val=B)
 
