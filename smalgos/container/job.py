@@ -110,7 +110,7 @@ def execute(
     report : callable
         Called with the driver's events (see `smalgos.learning.train.quiet`) and, between "stop"
         and the end, with "scoring" (state, model), "score" (state, model, split, scores, rows),
-        "scored" (state) and "saved" (state, model, path).
+        "scored" (state, why) and "saved" (state, model, path).
     stop : callable
         Asked behind each block; True ends training and keeps the model learnt so far.
 
@@ -145,13 +145,9 @@ def execute(
     checkpoint = checkpoint_of(job, streams)
     try:
         why = train(
-            state,
-            streams,
-            report=report,
-            checkpoint=checkpoint,
-            stop=stop,
+            state, streams, report=report, checkpoint=checkpoint, stop=stop,
             n_jobs=parameters.n_jobs,
-        )
+        )  # fmt: skip
     except Interrupted:
         why = "stopped"
         report("stop", state=state, why=why)
@@ -167,9 +163,10 @@ def execute(
             report("scoring", state=state, model=model)
             with state.k.threads(parameters.n_jobs):
                 scores = score(a, model, state, streams, report)
-            report("scored", state=state)
+            report("scored", state=state, why=why)
         except Interrupted:
             why = "stopped"
+            report("scored", state=state, why=why)
     path = job.model_dir / MODEL_FILE
     model.save(path)
     report("saved", state=state, model=model, path=path)

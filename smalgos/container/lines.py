@@ -161,6 +161,7 @@ class Lines:
             "pass": self.on_pass,
             "stop": self.on_stop,
             "score": self.on_score,
+            "scored": self.on_scored,
             "saved": self.on_saved,
         }
         if event in handlers:
@@ -225,6 +226,11 @@ class Lines:
             counters = Counters()
             counters.add(rows, getattr(state.p, "mini_batch_size", rows))
             self.metrics(counters.as_dict(), since=self.mark, Meta="test_data_iter")
+
+    def on_scored(self, state: State, why: str) -> None:
+        """The final model was scored, or not to the end."""
+        if why == "stopped":
+            self.say("Scoring was asked to stop: the model is saved.")
 
     def on_saved(self, state: State, model: Model, path: Any) -> None:
         """The model is on the disk."""

@@ -43,6 +43,8 @@ class Termination:
                 signal.signal(number, handler)
 
     def _terminate(self, *_: Any) -> None:
+        if self.asked:  # once more: what there is to do is being done
+            return
         self.asked = True
         if self._phase in ("start", "score"):
             raise Interrupted

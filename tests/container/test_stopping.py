@@ -243,6 +243,7 @@ def test_sigterm_while_the_model_is_scored(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr("smalgos.container.job.score", slow)
     code, out = box.run(monkeypatch, capsys)
     assert code == 0, out
+    assert "Scoring was asked to stop: the model is saved." in out
     assert load_model(box.model).notes["epochs"] == 3
 
 
