@@ -2,6 +2,7 @@
 
 import json
 import os
+import resource
 import subprocess
 import sys
 import tempfile
@@ -73,15 +74,21 @@ def use(folder: str, what: str, cold: bool = False) -> dict:
         code = FIT.format(what=what, y=TARGETS.get(what, ""))
     with tempfile.TemporaryDirectory() as empty:
         more = {"NUMBA_CACHE_DIR": empty if cold else str(Path(folder) / "numba")}
-        began = time.perf_counter()
+        began, before = time.perf_counter(), worked()
         done = subprocess.run(
             [sys.executable, "-c", code], env=os.environ | more, capture_output=True, text=True,
             check=False,
         )  # fmt: skip
-        seconds = time.perf_counter() - began
+        seconds, cpu = time.perf_counter() - began, worked() - before
     if done.returncode:
         raise RuntimeError(done.stderr.strip().splitlines()[-1])
-    return VERSION | {"seconds": seconds}
+    return VERSION | {"seconds": seconds, "cpu": cpu}
+
+
+def worked() -> float:
+    """CPU seconds of the processes that have ended."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 def first_line(folder: str) -> dict:
