@@ -110,11 +110,9 @@ def read_blocks(
     if missing not in ("error", "nan"):
         raise UserError(f"missing={missing!r}: must be 'error' or 'nan'")
     try:
-        plain = _ASCII.decode(encoding) == _ASCII.decode("ascii")
-    except LookupError:
-        raise UserError(f"encoding {encoding!r} is unknown: use utf-8") from None
-    except UnicodeDecodeError:
-        plain = False
+        plain = _ASCII.decode(encoding, "replace") == _ASCII.decode("ascii")
+    except (LookupError, UnicodeError):
+        raise UserError(f"encoding {encoding!r} is unknown, or not for files: use utf-8") from None
     source: Any = file
     if not plain:
         source, encoding = _Recoded(file, encoding), "utf-8"
@@ -161,14 +159,19 @@ class _Recoded:
     """A file read as UTF-8, whatever its own encoding."""
 
     def __init__(self, file: BinaryIO, encoding: str) -> None:
-        self.file = file
+        self.file, self.encoding = file, encoding
         self.decoder = codecs.getincrementaldecoder(encoding)("replace")
         self.ready = b""
 
     def readinto(self, view: memoryview) -> int:
         while not self.ready:
             raw = self.file.read(len(view))
-            self.ready = self.decoder.decode(raw, final=not raw).encode("utf-8", "replace")
+            try:
+                text = self.decoder.decode(raw, final=not raw)
+            except UnicodeError as e:  # some decoders refuse what they could replace
+                why = f" is not in the encoding {self.encoding!r} ({e}): name the right one"
+                raise _BadRow(0, why) from None
+            self.ready = text.encode("utf-8", "replace")
             if not raw:
                 break
         n = min(len(view), len(self.ready))
