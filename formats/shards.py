@@ -66,12 +66,29 @@ def unpacked(
     PlatformError
         When the machine cannot read on.
     """
+    content: Any = _Watched(file, name)
+    if packed:
+        content = gzip.GzipFile(fileobj=content)
     try:
-        yield from read(cast(BinaryIO, gzip.GzipFile(fileobj=file)) if packed else file, name)
+        yield from read(content, name)
     except (EOFError, gzip.BadGzipFile, zlib.error) as e:
         raise UserError(f"{name}: the gzip data are damaged or cut off: {e}") from e
-    except OSError as e:
-        raise PlatformError(f"{name}: cannot be read on: {e}") from e
+
+
+class _Watched(io.RawIOBase):
+    """A file whose own faults are told from those of who reads it."""
+
+    def __init__(self, file: BinaryIO, name: str) -> None:
+        self._file, self._name = file, name
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        try:
+            return cast(int, self._file.readinto(buffer))  # type: ignore[attr-defined]
+        except OSError as e:
+            raise PlatformError(f"{self._name}: cannot be read on: {e}") from e
 
 
 def find(source: Path_ | bytes | Iterable[Path_], *, single: bool = False) -> list[Shard]:

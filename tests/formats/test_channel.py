@@ -2,6 +2,7 @@
 
 import contextvars
 import gzip
+import io
 import itertools
 import os
 import threading
@@ -18,6 +19,7 @@ from smalgos.formats import channel as channels
 from smalgos.formats import reading
 from smalgos.formats.block import Block, Csr, Ragged
 from smalgos.formats.channel import Arrays, Files, Once, Pipe, ahead, channel, conform, cut, kinds
+from smalgos.formats.shards import unpacked
 
 
 def read_numbers(file, name, *, rows=3, width=2):
@@ -564,12 +566,17 @@ def test_files_that_cannot_be_read(tmp_path, monkeypatch):
     with pytest.raises(UserError, match=r"train/part-1: cannot be opened: No such file"):
         next(blocks)
 
-    def broken(file, name):
-        yield block_of(rows(0, 2))
-        raise OSError(5, "Input/output error")
+    class Broken(io.RawIOBase):
+        def readinto(self, buffer):
+            raise OSError(5, "Input/output error")
 
-    with pytest.raises(PlatformError, match=r"train/part-0: cannot be read on: .*output error"):
-        list(Files(root, broken).open())
+    def read(file, name):
+        yield block_of(rows(0, 2))
+        file.read(1)
+
+    for packed in (False, True):
+        with pytest.raises(PlatformError, match=r"part-0: cannot be read on: .*output error"):
+            list(unpacked(read, Broken(), "part-0", packed))
 
     def refuse(path):
         raise PermissionError(13, "Permission denied")
