@@ -64,7 +64,9 @@ def section(problem: ModuleType, rows: Sequence[Row]) -> str:
     for case, group in itertools.groupby(rows, lambda row: row.case):
         found = list(group)
         lines += [f"### {case}", ""]
-        if any(row.measure("published") is not None for row in found):
+        if len(found) == 1 and not found[0].ok:
+            lines.append(found[0].status)
+        elif any(row.measure("published") is not None for row in found):
             lines += figures(found)
         else:
             lines += table(found)
@@ -114,8 +116,8 @@ def figures(rows: Sequence[Row]) -> list[str]:
              "|---|---|---|---|---|---|"]  # fmt: skip
     for row in rows:
         low, high = row.measure("low"), row.measure("high")
-        bounds = f"{number(low)} to {number(high)}"
-        told = (number(row.measure("published")), number(row.measure("ours")), bounds, row.note)
+        bounds = f"{exact(low)} to {exact(high)}"
+        told = (exact(row.measure("published")), exact(row.measure("ours")), bounds, row.note)
         met = "within" if row.ok else "**outside**"
         lines.append(f"| {row.settings} | " + " | ".join(told) + f" | {met} |")
     return lines
@@ -126,3 +128,8 @@ def number(value: float | None) -> str:
     if value is None:
         return ""
     return f"{value:,.0f}".replace(",", " ") if abs(value) >= 10_000 else f"{value:.4g}"
+
+
+def exact(value: float | None) -> str:
+    """Six digits, as published figures have."""
+    return "" if value is None else f"{value:.6g}"

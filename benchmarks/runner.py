@@ -107,8 +107,8 @@ class Row:
 
     @property
     def ok(self) -> bool:
-        """Whether its seconds may be compared."""
-        return self.status == "ok" and self.seconds is not None
+        """Whether it went well."""
+        return self.status == "ok"
 
     @property
     def ours(self) -> bool:
