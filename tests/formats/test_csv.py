@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from smalgos._jit import COMPILED
 from smalgos.errors import UserError
-from smalgos.formats import csv
+from smalgos.formats import csv, csv_pieces, csv_writer
 from smalgos.formats.block import Block, Csr, Ragged
 from smalgos.formats.csv import encode, encode_columns, read_blocks
 from smalgos.formats.csv_rows import parse_rows
@@ -304,7 +304,7 @@ def test_header_is_looked_for_only_at_the_beginning():
 
 
 def test_endless_row(monkeypatch):
-    monkeypatch.setattr(csv, "MAX_ROW_BYTES", 1000)
+    monkeypatch.setattr(csv_pieces, "MAX_ROW_BYTES", 1000)
     data = b"1,2\n" * 10 + b"1," + b"2" * 5000 + b"\n"
     with pytest.raises(UserError, match=r"row 11 is longer than 1000 bytes: there is no line end"):
         read(data, chunk_bytes=800)
@@ -346,6 +346,7 @@ def test_damaged_compression():
         ({"delimiter": "§"}, "delimiter"),
         ({"encoding": "klingon"}, "encoding 'klingon'"),
         ({"encoding": "zlib"}, "encoding 'zlib'"),
+        ({"encoding": "idna"}, "encoding .idna."),
         ({"missing": "0"}, "missing='0'"),
     ],
 )
@@ -421,7 +422,7 @@ def test_written_text():
 
 
 def test_sparse_rows_are_written_densely(monkeypatch):
-    monkeypatch.setattr(csv, "_CELLS", 10)
+    monkeypatch.setattr(csv_writer, "_CELLS", 10)
     x = np.zeros((20, 4), np.float32)
     x[::3, 1] = 2.5
     x[5, 3] = -1

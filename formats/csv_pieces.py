@@ -1,0 +1,126 @@
+"""CSV text cut into pieces of whole rows, in bounded memory."""
+
+import codecs
+import gzip
+import lzma
+import zlib
+from collections.abc import Iterator
+from typing import Any, BinaryIO, NamedTuple
+
+from smalgos.errors import UserError
+from smalgos.formats.floats import MARGIN
+
+FIRST_PIECE = 16 << 10
+
+# Bounds what is kept while a row's end is looked for: a million columns of 16 characters.
+MAX_ROW_BYTES = 16 << 20
+
+
+class BadRow(Exception):
+    """Something wrong in a row, counted from 0 behind the rows that were parsed before."""
+
+    def __init__(self, row: int, what: str) -> None:
+        self.row, self.what = row, what
+
+
+class Piece(NamedTuple):
+    """Whole rows: ``text[begin:end]``, which ends in a newline, and `MARGIN` bytes around it."""
+
+    text: bytearray
+    begin: int
+    end: int
+    last: bool
+
+
+class Recoded:
+    """A file read as UTF-8, whatever its own encoding."""
+
+    def __init__(self, file: BinaryIO, encoding: str) -> None:
+        self.file, self.encoding = file, encoding
+        self.decoder = codecs.getincrementaldecoder(encoding)("replace")
+        self.ready = b""
+
+    def readinto(self, view: memoryview) -> int:
+        while not self.ready:
+            raw = self.file.read(len(view))
+            try:
+                text = self.decoder.decode(raw, final=not raw)
+            except UnicodeError as e:  # some decoders refuse what they could replace
+                why = f" is not in the encoding {self.encoding!r} ({e}): name the right one"
+                raise BadRow(0, why) from None
+            self.ready = text.encode("utf-8", "replace")
+            if not raw:
+                break
+        n = min(len(view), len(self.ready))
+        view[:n], self.ready = self.ready[:n], self.ready[n:]
+        return n
+
+
+def read_pieces(file: Any, name: str, size: int, first: bool) -> Iterator[Piece]:
+    """Cut the text behind the last newline outside quotes of each `size` bytes.
+
+    The first piece is small: it settles the width, and many a request is no longer.
+    """
+    carry = b""
+    share = min(size, FIRST_PIECE)
+    done = 0
+    last = False
+    while not last:
+        end = MARGIN + len(carry)
+        # At least twice what is carried, so that a long row is not scanned over and over.
+        limit = end + max(share, len(carry))
+        share = size
+        text = bytearray(limit + 1 + MARGIN)
+        text[MARGIN:end] = carry
+        while end < limit and not last:
+            try:
+                got = _read_into(file, memoryview(text)[end:limit])
+            except (EOFError, zlib.error, gzip.BadGzipFile, lzma.LZMAError) as e:
+                raise UserError(
+                    f"{name}: the compressed data is cut off or damaged behind byte {done} of the"
+                    f" text ({e}): store the file again"
+                ) from None
+            done += got
+            end += got
+            last = got == 0
+        cut = _cut(text, end)
+        if last and end > MARGIN:
+            if text[end - 1] != ord("\n"):
+                text[end] = ord("\n")
+                end += 1
+            cut = end
+        carry = bytes(memoryview(text)[cut:end])
+        if cut > MARGIN:
+            mark = first and text.startswith(codecs.BOM_UTF8, MARGIN)
+            yield Piece(text, MARGIN + (len(codecs.BOM_UTF8) if mark else 0), cut, last)
+            first = False
+        if len(carry) > MAX_ROW_BYTES:
+            quote = "a quote that is never closed, or " if b'"' in carry else ""
+            raise BadRow(
+                0,
+                f" is longer than {MAX_ROW_BYTES} bytes: there is {quote}no line end,"
+                " or this is no CSV",
+            )
+
+
+def _read_into(file: Any, view: memoryview) -> int:
+    if hasattr(file, "readinto"):
+        return int(file.readinto(view))
+    data = file.read(len(view))
+    view[: len(data)] = data
+    return len(data)
+
+
+def _cut(text: bytearray, end: int) -> int:
+    """The place behind the last newline outside quotes, or `MARGIN`.
+
+    Rows begin outside quotes, and a doubled quote leaves their number even.
+    """
+    cut = text.rfind(b"\n", MARGIN, end) + 1
+    # Most texts have no quotes, and finding none is faster than counting them.
+    quotes = text.count(b'"', MARGIN, cut) if text.find(b'"', MARGIN, cut) >= 0 else 0
+    while quotes % 2:
+        before = text.rfind(b"\n", MARGIN, cut - 1) + 1
+        quotes -= text.count(b'"', max(before, MARGIN), cut)
+        cut = before
+    return max(cut, MARGIN)
