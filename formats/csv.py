@@ -182,7 +182,7 @@ class _Table:
         except csv.Error as e:
             raise BadRow(0, f" is no CSV: {e}") from None
         needed = self.label_size + self.weights + 1
-        if self.first and not any(_is_number(c) or not c.strip() for c in cells):
+        if self.first and any(c.strip() for c in cells) and not any(map(_is_number, cells)):
             shown = ", ".join(_shown(c) for c in cells[:3]) + (", ..." if len(cells) > 3 else "")
             raise BadRow(
                 0,

@@ -256,6 +256,7 @@ def test_encodings(encoding):
     [
         (b"age,sex\n1,2\n", {}, "row 1 looks like a header ('age', 'sex'): the algorithms take"),
         (b'"y",a,b,c\n1,2,3,4\n', {}, "row 1 looks like a header ('y', 'a', 'b', ...)"),
+        (b",age\n0,2\n", {}, "row 1 looks like a header ('', 'age')"),
         (b"1,2\n1,x\n", {}, "row 2, column 2: 'x' is not a number"),
         (b"1,M\n", {}, "row 1, column 2: 'M' is not a number"),
         (b"1;2\n", {}, "row 1 looks like a header ('1;2')"),
