@@ -27,7 +27,8 @@ test: $(VENV)/.have-test
 
 test-slow: $(VENV)/.have-test
 	$(PY) -m pytest -m "slow and not gpu"
-	NUMBA_DISABLE_JIT=1 $(PY) -m coverage run -m pytest -m "not slow and not gpu and not compiled"
+	NUMBA_DISABLE_JIT=1 $(PY) -m coverage run -m pytest -m "not slow and not gpu and not compiled" \
+		tests/formats tests/kernels tests/learning
 	$(PY) -m coverage report --skip-covered
 	NUMBA_BOUNDSCHECK=1 $(PY) -m pytest -m "not slow and not gpu" tests/formats tests/kernels
 
