@@ -101,12 +101,15 @@ def gasoline(folder: str) -> dict:
         about("deviation of the label", 484.53, state.label_std, 0.01, "rounding"),
     ]
     curves = {"training": state.loss_curve, "validation": state.validation_curve}
+    apart = []
     for (rate, wd), published in GASOLINE.items():
         members = [m for m, s in enumerate(table) if s["learning_rate"] == rate and s["wd"] == wd]
         for (name, curve), means in zip(curves.items(), published, strict=True):
             for epoch, mean in zip(EPOCHS, means, strict=True):
                 values = curve[epoch, members]
-                room = DEVIATIONS * spread(values, [table[m] for m in members])
+                deviation = spread(values, [table[m] for m in members])
+                apart.append((mean - values.mean()) / deviation)
+                room = DEVIATIONS * deviation
                 room += 0.6 * 10.0 ** (-3 if name == "training" else 0)  # published digits
                 figures.append(
                     about(
@@ -115,6 +118,10 @@ def gasoline(folder: str) -> dict:
                         f"{DEVIATIONS:g} deviations of a mean of 4 of {STARTS} random starts",
                     )
                 )  # fmt: skip
+    figures.append(
+        ["root mean square of these differences, in deviations", 1.0,
+         float(np.sqrt(np.mean(np.square(apart)))), 0.0, 1.5, "1 is expected"]
+    )  # fmt: skip
     first = [m for m, s in enumerate(table) if s == table[0]]
     for (name, curve), values in zip(curves.items(), MODEL_0, strict=True):
         for epoch, value in enumerate(values):
