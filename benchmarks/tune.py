@@ -29,26 +29,22 @@ CANDIDATES: dict[str, list[dict[str, Any]]] = {
     problem.LBFGS: [{"max_iter": n, "C": c} for n in range(5, 13) for c in (1.0, 100.0)],
     problem.SNAPML: [
         {"max_iter": n, "regularizer": r, "scaled": s}
-        for n in (1, 2, 3, 5, 10, 20, 40)
-        for r in (1.0, 100.0)
+        for n in (1, 2, 3, 4, 5, 10, 20)
+        for r in (1.0, 10.0, 100.0)
         for s in (True, False)
     ],
     problem.VW: [
-        {"options": f"{o} -l {rate} --passes {n}"}
-        for n in (1, 2, 4, 8)
-        for rate in (0.05, 0.1, 0.5, 2.0)
-        for o in ("", "--power_t 0.25", "--coin")
-    ]
-    + [{"options": f"--bfgs --mem 5 --passes {n}"} for n in (5, 10, 20)],
+        {"options": f"{o}-l {rate} --passes {n}"}
+        for n in (1, 2, 4, 8, 12)
+        for rate in (0.1, 0.3, 0.5, 2.0)
+        for o in ("", "--power_t 0.1 ", "--power_t 0.25 ")
+    ],
     "smalgos": [
         {"epochs": n} | more
-        for n in (1, 2, 3, 4)
-        for more in (
-            {}, {"learning_rate": 0.02}, {"learning_rate": 0.05}, {"mini_batch_size": 500},
-            {"mini_batch_size": 1000}, {"mini_batch_size": 100},
-        )
+        for n in (1, 2, 3)
+        for more in ({}, *({"mini_batch_size": b} for b in (100, 150, 500, 1000, 4000, 8000)))
     ],
-}  # fmt: skip
+}
 CALLS = problem.PEERS | {"smalgos": "benchmarks.peers.ours:fit_linear_learner"}
 
 
