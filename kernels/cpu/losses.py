@@ -32,20 +32,18 @@ from numpy.typing import NDArray
 from smalgos._jit import kernel
 from smalgos.kernels.cpu.tile import PANEL, from_panels, panels, to_panels
 from smalgos.kernels.cpu.vector import (
-    add_exponent,
-    exponent,
-    fma,
+    DOUBLES,
+    FLOATS,
     lanes_below,
     load,
     load_part,
-    magnitude,
-    mantissa,
     select,
     splat,
     store,
     store_part,
     sum_lanes,
     transpose,
+    vectors,
     widen,
 )
 
@@ -83,121 +81,192 @@ class Loss(NamedTuple):
 LOG2_E = 1.4426950408889634
 LN_2 = 0.6931471805599453
 LN_2_HIGH, LN_2_LOW = 0.693359375, LN_2 - 0.693359375  # high part: 9 bits, exact when multiplied
+# Minimax polynomials: (exp(r) - 1 - r) / r**2 on abs(r) <= ln(2) / 2, and
+# (log(1 + z) - z) / z**2 on [0, 1], each by the error it leaves relative to the function.
+EXP = (
+    0.4999999403953552, 0.1666652113199234, 0.04166838899254799, 0.0083687175065279,
+    0.0013814596459269524,
+)  # fmt: skip
+LOG_1P = (
+    -0.49999648332595825, 0.333213210105896, -0.24857157468795776, 0.1915363371372223,
+    -0.13753755390644073, 0.07920398563146591, -0.030065450817346573, 0.005364738870412111,
+)  # fmt: skip
 ROUND = 12582912.0  # 1.5 * 2**23: added to a small float32, the last bit is worth 1
 SMALLEST = -87.0  # below, exp is less than the normal numbers of float32: taken as 0
 
-inner = kernel(fastmath=False, inline="always")
 
-
-@inner
-def exp_negative(x):
+def exp_negative(v, x):
     """exp(x) for x <= 0, within 1 ulp; 0 below -87.
 
-    exp(n ln 2 + r) with abs(r) <= ln(2) / 2, and r**2 times a minimax polynomial for
-    exp(r) - 1 - r.
+    2**n exp(r) with x = n ln 2 + r, abs(r) <= ln(2) / 2.
     """
-    inside = select(x < splat(SMALLEST), splat(SMALLEST), x)
-    shifted = fma(inside, splat(LOG2_E), splat(ROUND))
-    n = shifted - splat(ROUND)
-    r = fma(n, splat(-LN_2_LOW), fma(n, splat(-LN_2_HIGH), inside))
-    p = fma(splat(0.0013814596459269524), r, splat(0.0083687175065279))
-    p = fma(p, r, splat(0.04166838899254799))
-    p = fma(p, r, splat(0.1666652113199234))
-    p = fma(p, r, splat(0.4999999403953552))
-    p = fma(r * r, p, r) + splat(1.0)
-    return select(x < splat(SMALLEST), splat(0.0), add_exponent(p, shifted))
+    low = v.number(SMALLEST)
+    inside = v.select(x < low, low, x)
+    shifted = v.fma(inside, v.number(LOG2_E), v.number(ROUND))
+    n = shifted - v.number(ROUND)
+    r = v.fma(n, v.number(-LN_2_HIGH), inside)
+    r = v.fma(n, v.number(-LN_2_LOW), r)
+    p = v.fma(r * r, polynomial(v, EXP, r), r) + v.number(1.0)
+    return v.select(x < low, v.number(0.0), v.add_exponent(p, shifted))
 
 
-@inner
-def log1p_unit(z):
-    """log(1 + z) for 0 <= z <= 1, within 2 ulp: z + z**2 times a minimax polynomial."""
-    p = fma(splat(0.005364738870412111), z, splat(-0.030065450817346573))
-    p = fma(p, z, splat(0.07920398563146591))
-    p = fma(p, z, splat(-0.13753755390644073))
-    p = fma(p, z, splat(0.1915363371372223))
-    p = fma(p, z, splat(-0.24857157468795776))
-    p = fma(p, z, splat(0.333213210105896))
-    p = fma(p, z, splat(-0.49999648332595825))
-    return fma(z * z, p, z)
+def log1p_unit(v, z):
+    """log(1 + z) for 0 <= z <= 1, within 2 ulp."""
+    return v.fma(z * z, polynomial(v, LOG_1P, z), z)
 
 
-@inner
-def log_above_one(s):
-    """log(s) for s >= 1."""
-    return fma(exponent(s), splat(LN_2), log1p_unit(mantissa(s) - splat(1.0)))
+def log_above_one(v, s):
+    """log(s) for s >= 1, within 2 ulp."""
+    rest = log1p_unit(v, v.mantissa(s) - v.number(1.0))
+    return v.fma(v.exponent(s), v.number(LN_2), rest)
 
 
-@inner
-def _logistic(f, y, p, w):
-    """With g = -f for label 1, else f: both labels have the loss log(1 + exp(g))."""
-    zero, one = splat(0.0), splat(1.0)
-    no = one - y
-    sign, share = no - y, fma(y, p, no) * w
-    g = f * sign
-    z = exp_negative(-magnitude(f))
+def polynomial(v, coefficients, x):
+    """c[0] + c[1] x + c[2] x**2 + ... by Horner's rule."""
+    out = v.number(coefficients[-1])
+    for c in coefficients[-2::-1]:
+        out = v.fma(out, x, v.number(c))
+    return out
+
+
+@vectors(FLOATS)
+def sigmoid(v, f):
+    """1 / (1 + exp(-f))."""
+    one = v.number(1.0)
+    z = exp_negative(v, -v.magnitude(f))
     large = one / (one + z)
-    value = select(g > zero, g, zero) + log1p_unit(z)
-    slope = select(g > zero, large, z * large)
-    return widen(value * share), slope * (sign * share)
+    return v.select(f > v.number(0.0), large, z * large)
 
 
-@inner
-def _hinge(f, y, p, w, margin):
+# Each of these gives sixteen values (float64) and gradients (float32), times the weight w, of
+# scores f with labels y; p is the weight of label 1.
+
+
+@vectors(DOUBLES, FLOATS)
+def _logistic(v, f, y, w, p):
+    """With g = -f for label 1, else f: both labels have the loss log(1 + exp(g))."""
+    zero, one = v.number(0.0), v.number(1.0)
+    no = one - y
+    sign, share = no - y, v.fma(y, p, no) * w
+    g = f * sign
+    z = exp_negative(v, -v.magnitude(f))
+    large = one / (one + z)
+    value = v.select(g > zero, g, zero) + log1p_unit(v, z)
+    slope = v.select(g > zero, large, z * large)
+    return v.widen(value * share), slope * (sign * share)
+
+
+@vectors(DOUBLES, FLOATS)
+def _hinge(v, f, y, w, p, margin):
     """With g = 1/2 - f for label 1, else f - 1/2: both have the loss max(0, margin / 2 + g)."""
-    zero, half = splat(0.0), splat(0.5)
-    no = splat(1.0) - y
-    sign, share = no - y, fma(y, p, no) * w
-    short = half * splat(margin) + (f - half) * sign
-    value = select(short > zero, short, zero)
-    return widen(value * share), select(short > zero, sign * share, zero)
+    zero, half = v.number(0.0), v.number(0.5)
+    no = v.number(1.0) - y
+    sign, share = no - y, v.fma(y, p, no) * w
+    short = half * margin + (f - half) * sign
+    value = v.select(short > zero, short, zero)
+    return v.widen(value * share), v.select(short > zero, sign * share, zero)
 
 
-@inner
-def _regression(loss, f, y):
-    """The losses of e = y - f. Squares are taken in float64: those of float32 could overflow."""
-    zero, one = splat(0.0), splat(1.0)
+@vectors(DOUBLES, FLOATS)
+def _squared(v, f, y, w):
+    """Squares are taken in float64: those of float32 could overflow."""
     e = y - f
-    size = magnitude(e)
-    sign = select(e > zero, -one, select(e < zero, one, zero))  # that of the gradient
-    if loss.code == SQUARED:
-        return widen(e) * widen(e), splat(-2.0) * e
-    if loss.code == EPS_SQUARED:
-        eps = splat(loss.insensitivity)
-        value = widen(e) * widen(e) - widen(eps) * widen(eps)
-        none = widen(zero)
-        return select(value > none, value, none), select(size > eps, splat(-2.0) * e, zero)
-    if loss.code == EPS_ABSOLUTE:
-        over = size - splat(loss.insensitivity)
-        return widen(select(over > zero, over, zero)), select(over > zero, sign, zero)
-    if loss.code == QUANTILE:
-        q = splat(loss.quantile)
-        slope = select(e > zero, q, one - q)
-        return widen(slope * size), slope * sign
-    if loss.code == HUBER:
-        delta = splat(loss.delta)
-        near = size < delta
-        square = widen(e) * widen(e) * widen(splat(0.5))
-        line = widen(delta) * (widen(size) - widen(splat(0.5) * delta))
-        return select(near, square, line), select(near, -e, sign * delta)
-    return widen(size), sign  # ABSOLUTE
+    return v.widen(e) * v.widen(e) * v.widen(w), v.number(-2.0) * e * w
 
 
-@inner
-def _value_gradient(loss, f, y, p, w):
-    """Sixteen values (float64) and gradients (float32), times the weight w; not for softmax."""
+@vectors(DOUBLES, FLOATS)
+def _eps_squared(v, f, y, w, insensitivity):
+    e, zero = y - f, v.number(0.0)
+    value = v.widen(e) * v.widen(e) - v.widen(insensitivity) * v.widen(insensitivity)
+    outside = v.magnitude(e) > insensitivity
+    value = v.select(outside, value, v.widen(zero))
+    return value * v.widen(w), v.select(outside, v.number(-2.0) * e, zero) * w
+
+
+@vectors(DOUBLES, FLOATS)
+def _eps_absolute(v, f, y, w, insensitivity):
+    """With an insensitivity of 0, the absolute loss."""
+    zero = v.number(0.0)
+    over = v.magnitude(y - f) - insensitivity
+    value = v.select(over > zero, over, zero)
+    gradient = v.select(over > zero, v.select(y > f, -w, w), zero)
+    return v.widen(value) * v.widen(w), gradient
+
+
+@vectors(DOUBLES, FLOATS)
+def _quantile(v, f, y, w, quantile):
+    e, zero, one = y - f, v.number(0.0), v.number(1.0)
+    slope = v.select(e > zero, quantile, quantile - one)
+    gradient = v.select(e == zero, zero, -slope)
+    return v.widen(slope * e) * v.widen(w), gradient * w
+
+
+@vectors(DOUBLES, FLOATS)
+def _huber(v, f, y, w, delta):
+    e, half = y - f, v.number(0.5)
+    size = v.magnitude(e)
+    square = v.widen(e) * v.widen(e) * v.widen(half)
+    line = v.widen(delta) * (v.widen(size) - v.widen(half * delta))
+    near = size < delta
+    gradient = v.select(near, -e, v.select(e > v.number(0.0), -delta, delta))
+    return v.select(near, square, line) * v.widen(w), gradient * w
+
+
+@kernel(inline="always")
+def _value_gradient(loss, f, y, w, p):
+    """Sixteen weighted values and gradients, for all losses but softmax."""
     if loss.code == LOGISTIC:
-        return _logistic(f, y, p, w)
+        return _logistic(f, y, w, p)
     if loss.code == HINGE:
-        return _hinge(f, y, p, w, loss.margin)
-    value, gradient = _regression(loss, f, y)
-    return value * widen(w), gradient * w
+        return _hinge(f, y, w, p, loss.margin)
+    if loss.code == SQUARED:
+        return _squared(f, y, w)
+    if loss.code == EPS_SQUARED:
+        return _eps_squared(f, y, w, loss.insensitivity)
+    if loss.code == EPS_ABSOLUTE:
+        return _eps_absolute(f, y, w, loss.insensitivity)
+    if loss.code == QUANTILE:
+        return _quantile(f, y, w, loss.quantile)
+    if loss.code == HUBER:
+        return _huber(f, y, w, loss.delta)
+    return _eps_absolute(f, y, w, 0.0)
 
 
-@inner
+@vectors(FLOATS)
+def _larger(v, a, b):
+    return v.select(b > a, b, a)
+
+
+@vectors(FLOATS)
+def _power(v, f, top):
+    """exp(f - top), top the largest."""
+    return exp_negative(v, f - top)
+
+
+@vectors(DOUBLES)
+def _softmax_value(v, norm, top, target, share, live):
+    """share * (log(sum_c exp(f_c)) - f_y), 0 in lanes that are not live."""
+    value = v.widen(log_above_one(v, norm)) + (v.widen(top) - v.widen(target))
+    zero = v.widen(v.number(0.0))
+    return v.select(live, value * v.widen(share), zero)
+
+
+@vectors(FLOATS)
+def _softmax_slope(v, power, inverse, hit, share):
+    """(exp(f_c) / sum - 1 if c is the label, else 0) * share."""
+    return (power * inverse - v.select(hit, v.number(1.0), v.number(0.0))) * share
+
+
+@vectors(FLOATS)
+def _inverse(v, x):
+    return v.number(1.0) / x
+
+
+@kernel(inline="always")
 def _softmax(y, weight, positive, classes, models, raw, rows, work, sums):
     """Softmax of all models, sixteen rows at a time, turned so that a vector is a class."""
     n_panels, capacity = raw.shape[0], raw.shape[1]
-    zero, one, nothing = splat(0.0), splat(1.0), widen(splat(0.0))
+    zero = splat(0.0)
     for first in range(0, rows, PANEL):
         count = rows - first
         label, row_weight = load_part(y, first, count), load_part(weight, first, count)
@@ -206,28 +275,25 @@ def _softmax(y, weight, positive, classes, models, raw, rows, work, sums):
         for column in range(0, models * classes, classes):
             top = load(work, column * PANEL)
             for c in range(1, classes):
-                f = load(work, (column + c) * PANEL)
-                top = select(f > top, f, top)
+                top = _larger(top, load(work, (column + c) * PANEL))
             norm, target, share = zero, zero, zero
             for c in range(classes):
-                at = (column + c) * PANEL
-                hit = label == splat(c)
-                f = load(work, at)
+                at = column + c
+                hit, f = label == splat(c), load(work, at * PANEL)
                 target = select(hit, f, target)
-                share = select(hit, splat(positive[at // 256, at // 16 % 16]), share)
-                z = exp_negative(f - top)
-                norm = norm + z
-                store(work, at, z)
+                share = select(hit, splat(positive[at // PANEL, at % PANEL]), share)
+                power = _power(f, top)
+                norm = norm + power
+                store(work, at * PANEL, power)
             share = share * row_weight
-            value = widen(log_above_one(norm)) + (widen(top) - widen(target))
-            value = select(lanes_below(count), value * widen(share), nothing)
+            value = _softmax_value(norm, top, target, share, lanes_below(count))
             at = column // PANEL, column % PANEL
             sums[at] = sum_lanes(sums[at], value)
-            norm = one / norm
+            inverse = _inverse(norm)
             for c in range(classes):
                 at = (column + c) * PANEL
-                hit = select(label == splat(c), one, zero)
-                store(work, at, (load(work, at) * norm - hit) * share)
+                slope = _softmax_slope(load(work, at), inverse, label == splat(c), share)
+                store(work, at, slope)
         for column in range(models * classes, n_panels * PANEL):
             store(work, column * PANEL, zero)
         for p in range(n_panels):
@@ -267,7 +333,7 @@ def gradient_panels(loss, y, weight, positive, classes, models, raw, rows, work,
             for r in range(rows):
                 at = (p * capacity + r) * PANEL
                 w = splat(weight[r]) * live
-                value, gradient = _value_gradient(loss, load(raw, at), splat(y[r]), at_p, w)
+                value, gradient = _value_gradient(loss, load(raw, at), splat(y[r]), w, at_p)
                 store(raw, at, gradient)
                 total = total + value
                 into = into + gradient
@@ -291,21 +357,17 @@ def gradient_scores(loss, y, weight, positive, raw):
         count = n - i
         f, label = load_part(raw, i, count), load_part(y, i, count)
         w = load_part(weight, i, count)
-        value, gradient = _value_gradient(loss, f, label, p, w)
+        value, gradient = _value_gradient(loss, f, label, w, p)
         total = total + value
         store_part(raw, i, count, gradient)
     return sum_lanes(0.0, total)
 
 
 @kernel(fastmath=False)
-def _sigmoid(x):
-    """x (n,) float32: sigma(x) in place."""
-    zero, one = splat(0.0), splat(1.0)
+def _sigmoids(x):
+    """x (n,) float32: sigmoid(x) in place."""
     for i in range(0, len(x), PANEL):
-        f = load_part(x, i, len(x) - i)
-        z = exp_negative(-magnitude(f))
-        large = one / (one + z)
-        store_part(x, i, len(x) - i, select(f > zero, large, z * large))
+        store_part(x, i, len(x) - i, sigmoid(load_part(x, i, len(x) - i)))
 
 
 @kernel(fastmath=False)
@@ -317,8 +379,7 @@ def _shares(x, classes):
             top = max(top, x[c])
         for c in range(0, classes, PANEL):
             count = min(PANEL, classes - c)
-            z = exp_negative(load_part(x, first + c, count) - splat(top))
-            store_part(x, first + c, count, z)
+            store_part(x, first + c, count, _power(load_part(x, first + c, count), top))
         norm = np.float32(0.0)
         for c in range(first, first + classes):
             norm += x[c]
@@ -346,7 +407,7 @@ def link(code: int, raw: NDArray[Any], classes: int = 1) -> NDArray[np.float32]:
     """
     out = np.array(raw, np.float32, order="C")
     if code == LOGISTIC:
-        _sigmoid(out.reshape(-1))
+        _sigmoids(out.reshape(-1))
     elif code == SOFTMAX:
         _shares(out.reshape(-1), classes)
     return out

@@ -30,14 +30,13 @@ import numpy as np
 from smalgos._jit import kernel
 from smalgos.kernels.cpu.tile import PANEL
 from smalgos.kernels.cpu.vector import (
-    fma,
+    FLOATS,
     lanes_below,
     load_part,
-    magnitude,
     select,
     splat,
-    sqrt,
     store_part,
+    vectors,
 )
 
 __all__ = [
@@ -107,10 +106,7 @@ def slots(code: int) -> int:
     return _SLOTS[code]
 
 
-inner = kernel(fastmath=False, inline="always")
-
-
-@inner
+@kernel(inline="always")
 def _power(x, n):
     """x**n in float64 by squaring: the same bits everywhere."""
     out = 1.0
@@ -122,51 +118,93 @@ def _power(x, n):
     return out
 
 
-@inner
-def _ftrl(opt, w, g, z, n, rate, decay, l1):
-    zero = splat(0.0)
-    total = fma(g, g, n)
-    root = sqrt(total)
-    z = z + g - (root - sqrt(n)) / rate * w
-    size = magnitude(z)
-    solved = (size - l1) / ((splat(opt.beta) + root) / rate + decay)
-    solved = select(z > zero, zero - solved, solved)
-    return select(size > l1, solved, zero), z, total
+@vectors(FLOATS)
+def _prepare(v, g, w, scale, clip, decay):
+    """Gradient times scale, clipped, plus decay times weight."""
+    g = g * scale
+    g = v.select(g > clip, clip, g)
+    g = v.select(g < -clip, -clip, g)
+    return v.fma(decay, w, g)
 
 
-@inner
-def _update(opt, correction, w, g, a, b, rate, decay, l1):
-    """Sixteen weights, their gradients (scaled) and slots: the new weights and slots."""
-    zero, clip = splat(0.0), splat(opt.clip)
-    g = select(g > clip, clip, g)
-    g = select(g < zero - clip, zero - clip, g)
-    if opt.code == FTRL:
-        return _ftrl(opt, w, g, a, b, rate, decay, l1)
-    g = fma(decay, w, g)
-    eps = splat(opt.epsilon)
+@vectors(FLOATS)
+def _shrink(v, w, rate, l1):
+    """Proximal step of L1: a soft threshold at rate * l1."""
+    zero = v.number(0.0)
+    size = v.magnitude(w) - rate * l1
+    shrunk = v.select(size > zero, v.select(w > zero, size, -size), zero)
+    return v.select(l1 > zero, shrunk, w)
+
+
+# Each of these takes sixteen weights, what reaches the optimizer as their gradients, two slots and
+# the rates, and gives the new weights and slots.
+
+
+@vectors(FLOATS, FLOATS, FLOATS)
+def _sgd(v, w, g, a, b, rate):
+    return w - rate * g, a, b
+
+
+@vectors(FLOATS, FLOATS, FLOATS)
+def _momentum(v, w, g, m, b, rate, mu):
+    m = mu * m - rate * g
+    return w + m, m, b
+
+
+@vectors(FLOATS, FLOATS, FLOATS)
+def _adam(v, w, g, m, n, rate, beta_1, beta_2, eps, correction):
+    one = v.number(1.0)
+    m = v.fma(beta_1, m, (one - beta_1) * g)
+    n = v.fma(beta_2, n, (one - beta_2) * (g * g))
+    return w - rate * correction * m / (v.sqrt(n) + eps), m, n
+
+
+@vectors(FLOATS, FLOATS, FLOATS)
+def _adagrad(v, w, g, n, b, rate, eps):
+    n = v.fma(g, g, n)
+    return w - rate * g / v.sqrt(n + eps), n, b
+
+
+@vectors(FLOATS, FLOATS, FLOATS)
+def _rmsprop(v, w, g, n, b, rate, rho, eps):
+    n = v.fma(rho, n, (v.number(1.0) - rho) * (g * g))
+    return w - rate * g / v.sqrt(n + eps), n, b
+
+
+@vectors(FLOATS, FLOATS, FLOATS)
+def _adadelta(v, w, g, n, u, rate, rho, eps):
+    rest = v.number(1.0) - rho
+    n = v.fma(rho, n, rest * (g * g))
+    move = g * v.sqrt(u + eps) / v.sqrt(n + eps)
+    u = v.fma(rho, u, rest * (move * move))
+    return w - rate * move, n, u
+
+
+@vectors(FLOATS, FLOATS, FLOATS)
+def _ftrl(v, w, g, z, n, rate, beta, decay, l1):
+    zero = v.number(0.0)
+    total = v.fma(g, g, n)
+    root = v.sqrt(total)
+    z = z + g - (root - v.sqrt(n)) / rate * w
+    solved = (v.magnitude(z) - l1) / ((beta + root) / rate + decay)
+    solved = v.select(z > zero, -solved, solved)
+    return v.select(v.magnitude(z) > l1, solved, zero), z, total
+
+
+@kernel(inline="always")
+def _update(opt, correction, w, g, a, b, rate):
+    """The new weights and slots, before L1; not for ftrl."""
     if opt.code == ADAM:
-        a = fma(splat(opt.beta_1), a, splat(1.0 - opt.beta_1) * g)
-        b = fma(splat(opt.beta_2), b, splat(1.0 - opt.beta_2) * (g * g))
-        w = w - rate * splat(correction) * a / (sqrt(b) + eps)
-    elif opt.code == MOMENTUM:
-        a = splat(opt.momentum) * a - rate * g
-        w = w + a
-    elif opt.code == ADAGRAD:
-        a = fma(g, g, a)
-        w = w - rate * g / sqrt(a + eps)
-    elif opt.code == RMSPROP:
-        a = fma(splat(opt.rho), a, splat(1.0 - opt.rho) * (g * g))
-        w = w - rate * g / sqrt(a + eps)
-    elif opt.code == ADADELTA:
-        a = fma(splat(opt.rho), a, splat(1.0 - opt.rho) * (g * g))
-        move = g * sqrt(b + eps) / sqrt(a + eps)
-        b = fma(splat(opt.rho), b, splat(1.0 - opt.rho) * (move * move))
-        w = w - rate * move
-    else:
-        w = w - rate * g
-    size = magnitude(w) - rate * l1
-    shrunk = select(w > zero, size, zero - size)
-    return select(l1 > zero, select(size > zero, shrunk, zero), w), a, b
+        return _adam(w, g, a, b, rate, opt.beta_1, opt.beta_2, opt.epsilon, correction)
+    if opt.code == MOMENTUM:
+        return _momentum(w, g, a, b, rate, opt.momentum)
+    if opt.code == ADAGRAD:
+        return _adagrad(w, g, a, b, rate, opt.epsilon)
+    if opt.code == RMSPROP:
+        return _rmsprop(w, g, a, b, rate, opt.rho, opt.epsilon)
+    if opt.code == ADADELTA:
+        return _adadelta(w, g, a, b, rate, opt.rho, opt.epsilon)
+    return _sgd(w, g, a, b, rate)
 
 
 @kernel(fastmath=False)
@@ -200,10 +238,15 @@ def step(opt, t, w, g, slot0, slot1, scale, rate, decay, l1):
             if common:
                 r, d, p = splat(rate[0]), splat(decay[0]), splat(l1[0])
             r = select(lanes_below(count), r, splat(1.0))  # ftrl divides by it
-            before = load_part(w, at, count)
-            slope = load_part(g, at, count) * splat(scale)
+            before, slope = load_part(w, at, count), load_part(g, at, count)
             a, b = load_part(slot0, at, count_0), load_part(slot1, at, count_1)
-            after, a, b = _update(opt, correction, before, slope, a, b, r, d, p)
+            if opt.code == FTRL:
+                slope = _prepare(slope, before, scale, opt.clip, 0.0)
+                after, a, b = _ftrl(before, slope, a, b, r, opt.beta, d, p)
+            else:
+                slope = _prepare(slope, before, scale, opt.clip, d)
+                after, a, b = _update(opt, correction, before, slope, a, b, r)
+                after = _shrink(after, r, p)
             store_part(w, at, count, after)
             store_part(slot0, at, count_0, a)
             store_part(slot1, at, count_1, b)

@@ -1,13 +1,23 @@
-"""Sixteen numbers at a time: vectors for kernels that must have the same bits everywhere.
+"""Sixteen numbers at a time: explicit vectors for kernels that must have the same bits everywhere.
 
-A vector is sixteen float32 or float64 in registers. Inside a kernel it takes part in `+ - * /`
-and in comparisons, which make a mask; each operation is one correctly rounded IEEE operation per
-lane, so a kernel compiled with ``fastmath=False`` gives the same bits on every processor. LLVM
-splits the sixteen lanes over whatever registers the processor has. Without the JIT a vector is a
-NumPy array of length sixteen, and a mask one of bool.
+A vector is sixteen float32 (`FLOATS`) or float64 (`DOUBLES`) in registers, or the truth values of a
+comparison. Each operation is one correctly rounded IEEE operation per lane, so a kernel compiled
+with ``fastmath=False`` gives the same bits on every processor; LLVM splits the lanes over whatever
+registers there are. Without the JIT a vector is a NumPy array of length sixteen.
+
+A formula over vectors is a Python function under `vectors`. Its first argument offers what
+operators do not (see `Operations`). It runs while a kernel is compiled, and leaves its
+instructions there:
+
+    @vectors(FLOATS)
+    def hypotenuse(v, a, b):
+        return v.sqrt(v.fma(a, a, b * b))
 """
 
+import inspect
 import operator
+from collections.abc import Callable
+from functools import wraps
 from typing import Any
 
 import numpy as np
@@ -31,6 +41,7 @@ if COMPILED:
         types.boolean: ir.IntType(1),
     }
     I32, I64 = ir.IntType(32), ir.IntType(64)
+    INTEGERS = ir.VectorType(I32, LANES)
 
     class Vector(types.Type):
         """Type of sixteen numbers (or truth values) in registers."""
@@ -48,6 +59,164 @@ if COMPILED:
 
     FLOATS, DOUBLES, MASK = Vector(types.float32), Vector(types.float64), Vector(types.boolean)
 
+    def everywhere(builder: Any, value: Any) -> Any:
+        """A vector with one value in all lanes."""
+        shape = ir.VectorType(value.type, LANES)
+        nothing = ir.Constant(shape, ir.Undefined)
+        first = builder.insert_element(nothing, value, ir.Constant(I32, 0))
+        return builder.shuffle_vector(first, nothing, ir.Constant(INTEGERS, [0] * LANES))
+
+    def _binary(instruction: str) -> Any:
+        def apply(self: Any, other: Any) -> Any:
+            return Lanes(self.builder, getattr(self.builder, instruction)(self.value, other.value))
+
+        return apply
+
+    def _compare(symbol: str) -> Any:
+        def apply(self: Any, other: Any) -> Any:
+            fcmp = self.builder.fcmp_ordered
+            return Lanes(self.builder, fcmp(symbol, self.value, other.value))
+
+        return apply
+
+    class Lanes:
+        """A vector while its formula runs: operators leave instructions."""
+
+        def __init__(self, builder: Any, value: Any) -> None:
+            self.builder, self.value = builder, value
+
+        __add__, __sub__ = _binary("fadd"), _binary("fsub")
+        __mul__, __truediv__ = _binary("fmul"), _binary("fdiv")
+        __lt__, __gt__, __eq__ = _compare("<"), _compare(">"), _compare("==")
+        __hash__ = None  # type: ignore[assignment]
+
+        def __neg__(self) -> "Lanes":
+            return Lanes(self.builder, self.builder.fneg(self.value))
+
+    class Operations:
+        """What formulas do beyond operators."""
+
+        def __init__(self, builder: Any) -> None:
+            self.builder = builder
+
+        def _call(self, name: str, *given: Lanes) -> Lanes:
+            shape = given[0].value.type
+            suffix = "f32" if shape.element == ir.FloatType() else "f64"
+            kind = ir.FunctionType(shape, [shape] * len(given))
+            name = f"llvm.{name}.v{LANES}{suffix}"
+            callee = cgutils.get_or_insert_function(self.builder.module, kind, name)
+            return Lanes(self.builder, self.builder.call(callee, [x.value for x in given]))
+
+        def _bits(self, a: Lanes) -> Any:
+            return self.builder.bitcast(a.value, INTEGERS)
+
+        def _number(self, bits: Any) -> Lanes:
+            shape = ir.VectorType(ir.FloatType(), LANES)
+            return Lanes(self.builder, self.builder.bitcast(bits, shape))
+
+        def number(self, x: float) -> Lanes:
+            """A constant, rounded to float32, in all lanes."""
+            shape = ir.VectorType(ir.FloatType(), LANES)
+            return Lanes(self.builder, ir.Constant(shape, [float(np.float32(x))] * LANES))
+
+        def fma(self, a: Lanes, b: Lanes, c: Lanes) -> Lanes:
+            """a * b + c, rounded once."""
+            return self._call("fma", a, b, c)
+
+        def sqrt(self, a: Lanes) -> Lanes:
+            """Square root."""
+            return self._call("sqrt", a)
+
+        def magnitude(self, a: Lanes) -> Lanes:
+            """Absolute value."""
+            return self._call("fabs", a)
+
+        def select(self, mask: Lanes, a: Lanes, b: Lanes) -> Lanes:
+            """a where the mask holds, else b."""
+            return Lanes(self.builder, self.builder.select(mask.value, a.value, b.value))
+
+        def widen(self, a: Lanes) -> Lanes:
+            """float32 lanes as float64."""
+            shape = ir.VectorType(ir.DoubleType(), LANES)
+            return Lanes(self.builder, self.builder.fpext(a.value, shape))
+
+        def narrow(self, a: Lanes) -> Lanes:
+            """float64 lanes rounded to float32."""
+            shape = ir.VectorType(ir.FloatType(), LANES)
+            return Lanes(self.builder, self.builder.fptrunc(a.value, shape))
+
+        def add_exponent(self, a: Lanes, n: Lanes) -> Lanes:
+            """a * 2**n, n given as 1.5 * 2**23 + n; the exponent's range is not checked."""
+            power = self.builder.shl(self._bits(n), ir.Constant(INTEGERS, [23] * LANES))
+            return self._number(self.builder.add(self._bits(a), power))
+
+        def mantissa(self, a: Lanes) -> Lanes:
+            """The m of a = m * 2**n with 1 <= m < 2, for positive normal numbers."""
+            low, one = (ir.Constant(INTEGERS, [x] * LANES) for x in (0x007FFFFF, 0x3F800000))
+            return self._number(self.builder.or_(self.builder.and_(self._bits(a), low), one))
+
+        def exponent(self, a: Lanes) -> Lanes:
+            """The n of a = m * 2**n with 1 <= m < 2, for positive normal numbers, as a float32."""
+            shift, bias = (ir.Constant(INTEGERS, [x] * LANES) for x in (23, 127))
+            n = self.builder.sub(self.builder.lshr(self._bits(a), shift), bias)
+            return Lanes(self.builder, self.builder.sitofp(n, a.value.type))
+
+    def vectors(*results: Vector) -> Callable[[Callable[..., Any]], Any]:
+        """Make a formula over vectors a function for kernels.
+
+        Parameters
+        ----------
+        *results : Vector
+            Types of what it returns; of none, that of its first argument.
+
+        A number where the formula takes a vector is rounded to float32 and stands in all lanes.
+        """
+
+        def decorate(formula: Callable[..., Any]) -> Any:
+            def typed(typingctx: Any, *given: Any) -> Any:
+                kinds = [x if isinstance(x, Vector) else types.float32 for x in given]
+                what = results or kinds[:1]
+                result = what[0] if len(what) == 1 else types.Tuple(what)
+
+                def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+                    wide = [isinstance(x.type, ir.VectorType) for x in args]
+                    values = [
+                        Lanes(builder, x if is_wide else everywhere(builder, x))
+                        for x, is_wide in zip(args, wide, strict=True)
+                    ]
+                    out = formula(Operations(builder), *values)
+                    if len(what) == 1:
+                        return out.value
+                    return context.make_tuple(builder, result, [x.value for x in out])
+
+                return result(*kinds), codegen
+
+            typed.__name__, typed.__doc__ = formula.__name__, formula.__doc__
+            typed.__signature__ = inspect.signature(formula)  # numba passes arguments by it
+            return intrinsic(typed)
+
+        return decorate
+
+    def _operator(function: Any, arguments: int, result: Vector | None = None) -> None:
+        """Let kernels apply an operator to vectors of one type."""
+
+        @infer_global(function)
+        class Infer(AbstractTemplate):
+            def generic(self, args: Any, kws: Any) -> Any:
+                if len(args) == arguments and len(set(args)) == 1 and args[0] in (FLOATS, DOUBLES):
+                    return signature(result or args[0], *args)
+                return None
+
+        @lower_builtin(function, *[Vector] * arguments)
+        def lower(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+            return function(*(Lanes(builder, x) for x in args)).value
+
+    for _function in (operator.add, operator.sub, operator.mul, operator.truediv):
+        _operator(_function, 2)
+    for _function in (operator.lt, operator.gt, operator.eq):
+        _operator(_function, 2, MASK)
+    _operator(operator.neg, 1)
+
     def c_ordered(array: Any, written: bool = False) -> Any:
         """The type of an array that may be seen as flat memory, or an error while compiling."""
         if array.layout != "C" or (written and not array.mutable):
@@ -58,67 +227,6 @@ if COMPILED:
         """Pointer to element number `at` of an array, seen as pointer to `element`."""
         data = context.make_array(kind)(context, builder, array).data
         return builder.bitcast(builder.gep(data, [at]), element.as_pointer())
-
-    def _everywhere(builder: Any, value: Any) -> Any:
-        """A vector with one value in all lanes."""
-        shape = ir.VectorType(value.type, LANES)
-        first = builder.insert_element(ir.Constant(shape, ir.Undefined), value, ir.Constant(I32, 0))
-        zeros = ir.Constant(ir.VectorType(I32, LANES), [0] * LANES)
-        return builder.shuffle_vector(first, ir.Constant(shape, ir.Undefined), zeros)
-
-    def _call(builder: Any, name: str, shape: Any, *values: Any) -> Any:
-        """An LLVM intrinsic of vectors of one shape."""
-        suffix = f".v{LANES}f{32 if shape.element == ir.FloatType() else 64}"
-        function = ir.FunctionType(shape, [shape] * len(values))
-        callee = cgutils.get_or_insert_function(builder.module, function, f"llvm.{name}{suffix}")
-        return builder.call(callee, values)
-
-    def _arithmetic(function: Any, instruction: str) -> None:
-        @infer_global(function)
-        class Infer(AbstractTemplate):
-            def generic(self, args: Any, kws: Any) -> Any:
-                if len(args) == 2 and args[0] == args[1] and args[0] in (FLOATS, DOUBLES):
-                    return signature(args[0], *args)
-                return None
-
-        @lower_builtin(function, Vector, Vector)
-        def lower(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-            return getattr(builder, instruction)(*args)
-
-    def _comparison(function: Any, symbol: str) -> None:
-        @infer_global(function)
-        class Infer(AbstractTemplate):
-            def generic(self, args: Any, kws: Any) -> Any:
-                if len(args) == 2 and args[0] == args[1] and args[0] in (FLOATS, DOUBLES):
-                    return signature(MASK, *args)
-                return None
-
-        @lower_builtin(function, Vector, Vector)
-        def lower(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-            return builder.fcmp_ordered(symbol, *args)
-
-    for _function, _instruction in (
-        (operator.add, "fadd"),
-        (operator.sub, "fsub"),
-        (operator.mul, "fmul"),
-        (operator.truediv, "fdiv"),
-    ):
-        _arithmetic(_function, _instruction)
-    for _function, _symbol in ((operator.lt, "<"), (operator.gt, ">"), (operator.eq, "==")):
-        _comparison(_function, _symbol)
-
-    @infer_global(operator.neg)
-    class Negate(AbstractTemplate):
-        """-a"""
-
-        def generic(self, args: Any, kws: Any) -> Any:
-            if len(args) == 1 and args[0] in (FLOATS, DOUBLES):
-                return signature(args[0], *args)
-            return None
-
-    @lower_builtin(operator.neg, Vector)
-    def _negate(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-        return builder.fneg(args[0])
 
     @intrinsic
     def load(typingctx: Any, array: Any, at: Any) -> Any:
@@ -146,8 +254,8 @@ if COMPILED:
         """Mask of the first `count` lanes."""
         full = ir.Constant(I64, LANES)
         count = builder.select(builder.icmp_signed("<", count, full), count, full)
-        lanes = ir.Constant(ir.VectorType(I32, LANES), list(range(LANES)))
-        return builder.icmp_signed("<", lanes, _everywhere(builder, builder.trunc(count, I32)))
+        lanes = ir.Constant(INTEGERS, list(range(LANES)))
+        return builder.icmp_signed("<", lanes, everywhere(builder, builder.trunc(count, I32)))
 
     @intrinsic
     def load_part(typingctx: Any, array: Any, at: Any, count: Any) -> Any:
@@ -202,105 +310,6 @@ if COMPILED:
         return a.dtype(a.dtype, a), codegen
 
     @intrinsic
-    def splat(typingctx: Any, value: Any) -> Any:
-        """One number, rounded to float32, in all lanes."""
-
-        def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-            return _everywhere(builder, args[0])
-
-        return FLOATS(types.float32), codegen
-
-    @intrinsic
-    def fma(typingctx: Any, a: Any, b: Any, c: Any) -> Any:
-        """a * b + c, rounded once."""
-
-        def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-            return _call(builder, "fma", args[0].type, *args)
-
-        return a(a, a, a), codegen
-
-    @intrinsic
-    def sqrt(typingctx: Any, a: Any) -> Any:
-        """Square root."""
-
-        def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-            return _call(builder, "sqrt", args[0].type, *args)
-
-        return a(a), codegen
-
-    @intrinsic
-    def magnitude(typingctx: Any, a: Any) -> Any:
-        """Absolute value."""
-
-        def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-            return _call(builder, "fabs", args[0].type, *args)
-
-        return a(a), codegen
-
-    @intrinsic
-    def select(typingctx: Any, mask: Any, a: Any, b: Any) -> Any:
-        """a where the mask holds, else b."""
-
-        def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-            return builder.select(*args)
-
-        return a(mask, a, a), codegen
-
-    @intrinsic
-    def widen(typingctx: Any, a: Any) -> Any:
-        """float32 lanes as float64."""
-
-        def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-            return builder.fpext(args[0], context.get_value_type(DOUBLES))
-
-        return DOUBLES(FLOATS), codegen
-
-    @intrinsic
-    def narrow(typingctx: Any, a: Any) -> Any:
-        """float64 lanes rounded to float32."""
-
-        def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-            return builder.fptrunc(args[0], context.get_value_type(FLOATS))
-
-        return FLOATS(DOUBLES), codegen
-
-    @intrinsic
-    def add_exponent(typingctx: Any, a: Any, n: Any) -> Any:
-        """a * 2**n for lanes of `n` given as 1.5 * 2**23 + n; no check of the exponent's range."""
-
-        def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-            integers = ir.VectorType(I32, LANES)
-            bits, power = (builder.bitcast(x, integers) for x in args)
-            shift = ir.Constant(integers, [23] * LANES)
-            return builder.bitcast(builder.add(bits, builder.shl(power, shift)), args[0].type)
-
-        return FLOATS(FLOATS, FLOATS), codegen
-
-    @intrinsic
-    def mantissa(typingctx: Any, a: Any) -> Any:
-        """The m of a = m * 2**n with 1 <= m < 2, for positive normal numbers."""
-
-        def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-            integers = ir.VectorType(I32, LANES)
-            low, one = (ir.Constant(integers, [x] * LANES) for x in (0x007FFFFF, 0x3F800000))
-            bits = builder.and_(builder.bitcast(args[0], integers), low)
-            return builder.bitcast(builder.or_(bits, one), args[0].type)
-
-        return FLOATS(FLOATS), codegen
-
-    @intrinsic
-    def exponent(typingctx: Any, a: Any) -> Any:
-        """The n of a = m * 2**n with 1 <= m < 2, for positive normal numbers, as a float32."""
-
-        def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-            integers = ir.VectorType(I32, LANES)
-            shift, bias = (ir.Constant(integers, [x] * LANES) for x in (23, 127))
-            bits = builder.lshr(builder.bitcast(args[0], integers), shift)
-            return builder.sitofp(builder.sub(bits, bias), args[0].type)
-
-        return FLOATS(FLOATS), codegen
-
-    @intrinsic
     def transpose(typingctx: Any, a: Any, at: Any, b: Any, b_at: Any) -> Any:
         """Write a square of 16 x 16 consecutive elements of `a` transposed to `b`."""
 
@@ -316,7 +325,7 @@ if COMPILED:
             for bit in (1, 2, 4, 8):
                 upper = [i if not i & bit else LANES + (i ^ bit) for i in range(LANES)]
                 lower = [i | bit if not i & bit else LANES + i for i in range(LANES)]
-                masks = [ir.Constant(ir.VectorType(I32, LANES), m) for m in (upper, lower)]
+                masks = [ir.Constant(INTEGERS, m) for m in (upper, lower)]
                 for r in range(LANES):
                     if not r & bit:
                         pair = rows[r], rows[r | bit]
@@ -328,6 +337,53 @@ if COMPILED:
         return types.void(c_ordered(a), types.int64, c_ordered(b, True), types.int64), codegen
 
 else:
+    FLOATS, DOUBLES, MASK = "floats", "doubles", "mask"
+
+    class Operations:
+        """The same on NumPy arrays."""
+
+        def number(self, x: Any) -> Any:
+            return np.full(LANES, x, np.float32)
+
+        def fma(self, a: Any, b: Any, c: Any) -> Any:
+            # A product of two float32 is exact in float64; only float64 lanes round twice.
+            return (a.astype(np.float64) * b + c).astype(a.dtype)
+
+        def sqrt(self, a: Any) -> Any:
+            return np.sqrt(a)
+
+        def magnitude(self, a: Any) -> Any:
+            return np.abs(a)
+
+        def select(self, mask: Any, a: Any, b: Any) -> Any:
+            return np.where(mask, a, b)
+
+        def widen(self, a: Any) -> Any:
+            return a.astype(np.float64)
+
+        def narrow(self, a: Any) -> Any:
+            return a.astype(np.float32)
+
+        def add_exponent(self, a: Any, n: Any) -> Any:
+            return (a.view(np.int32) + (n.view(np.int32) << 23)).view(np.float32)
+
+        def mantissa(self, a: Any) -> Any:
+            return ((a.view(np.int32) & 0x007FFFFF) | 0x3F800000).view(np.float32)
+
+        def exponent(self, a: Any) -> Any:
+            return ((a.view(np.int32) >> 23) - 127).astype(np.float32)
+
+    def vectors(*results: Any) -> Callable[[Callable[..., Any]], Any]:
+        def decorate(formula: Callable[..., Any]) -> Any:
+            v = Operations()
+
+            @wraps(formula)
+            def call(*given: Any) -> Any:
+                return formula(v, *(x if isinstance(x, np.ndarray) else v.number(x) for x in given))
+
+            return call
+
+        return decorate
 
     def load(array: Any, at: int) -> Any:
         return array.reshape(-1)[at : at + LANES].copy()
@@ -351,37 +407,42 @@ else:
     def sum_lanes(start: Any, a: Any) -> Any:
         return np.add.accumulate(np.concatenate([[start], a]), dtype=a.dtype)[-1]
 
-    def splat(value: Any) -> Any:
-        return np.full(LANES, value, np.float32)
-
-    def fma(a: Any, b: Any, c: Any) -> Any:
-        # A product of two float32 is exact in float64; only float64 lanes round twice.
-        return (a.astype(np.float64) * b + c).astype(a.dtype)
-
-    def sqrt(a: Any) -> Any:
-        return np.sqrt(a)
-
-    def magnitude(a: Any) -> Any:
-        return np.abs(a)
-
-    def select(mask: Any, a: Any, b: Any) -> Any:
-        return np.where(mask, a, b)
-
-    def widen(a: Any) -> Any:
-        return a.astype(np.float64)
-
-    def narrow(a: Any) -> Any:
-        return a.astype(np.float32)
-
-    def add_exponent(a: Any, n: Any) -> Any:
-        return (a.view(np.int32) + (n.view(np.int32) << 23)).view(np.float32)
-
-    def mantissa(a: Any) -> Any:
-        return ((a.view(np.int32) & 0x007FFFFF) | 0x3F800000).view(np.float32)
-
-    def exponent(a: Any) -> Any:
-        return ((a.view(np.int32) >> 23) - 127).astype(np.float32)
-
     def transpose(a: Any, at: int, b: Any, b_at: int) -> None:
         square = a.reshape(-1)[at : at + LANES * LANES].reshape(LANES, LANES)
         b.reshape(-1)[b_at : b_at + LANES * LANES] = square.T.reshape(-1)
+
+
+@vectors(FLOATS)
+def splat(v: Operations, x: Any) -> Any:
+    """One number, rounded to float32, in all lanes."""
+    return x
+
+
+@vectors()
+def fma(v: Operations, a: Any, b: Any, c: Any) -> Any:
+    """a * b + c, rounded once."""
+    return v.fma(a, b, c)
+
+
+@vectors()
+def magnitude(v: Operations, a: Any) -> Any:
+    """Absolute value."""
+    return v.magnitude(a)
+
+
+@vectors(FLOATS)
+def select(v: Operations, mask: Any, a: Any, b: Any) -> Any:
+    """a where the mask holds, else b; float32 lanes."""
+    return v.select(mask, a, b)
+
+
+@vectors(DOUBLES)
+def widen(v: Operations, a: Any) -> Any:
+    """float32 lanes as float64."""
+    return v.widen(a)
+
+
+@vectors(FLOATS)
+def narrow(v: Operations, a: Any) -> Any:
+    """float64 lanes rounded to float32."""
+    return v.narrow(a)

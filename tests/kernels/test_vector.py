@@ -12,6 +12,12 @@ B = RNG.standard_normal(16).astype(np.float32)
 C = RNG.standard_normal(16).astype(np.float32)
 
 
+@v.vectors(v.FLOATS, v.FLOATS, v.FLOATS)
+def formulas(o, x, y, z):
+    root = o.sqrt(o.magnitude(x))
+    return root, o.select(x == x, o.number(0.1), z), -x / y
+
+
 @kernel(fastmath=False)
 def arithmetic(a, b, c, out):
     x, y, z = v.load(a, 0), v.load(b, 0), v.load(c, 0)
@@ -20,20 +26,23 @@ def arithmetic(a, b, c, out):
     v.store(out, 32, x * y)
     v.store(out, 48, x / y)
     v.store(out, 64, v.fma(x, y, z))
-    v.store(out, 80, v.sqrt(v.magnitude(x)))
-    v.store(out, 96, v.select(x < y, x, z))
-    v.store(out, 112, v.select(x > y, x, z))
-    v.store(out, 128, v.select(x == x, v.splat(0.1), z))
-    v.store(out, 144, -x)
+    v.store(out, 80, v.select(x < y, x, z))
+    v.store(out, 96, v.select(x > y, x, z))
+    root, constant, ratio = formulas(x, y, z)
+    v.store(out, 112, root)
+    v.store(out, 128, constant)
+    v.store(out, 144, ratio)
+    v.store(out, 160, -x)
+    v.store(out, 176, v.splat(0.7))
 
 
 def test_arithmetic_is_that_of_float32():
-    out = np.empty((10, 16), np.float32)
+    out = np.empty((12, 16), np.float32)
     arithmetic(A, B, C, out)
     fused = (A.astype(float) * B + C).astype(np.float32)
-    want = [A + B, A - B, A * B, A / B, fused, np.sqrt(abs(A))]
-    want += [np.where(A < B, A, C), np.where(A > B, A, C), np.full(16, np.float32(0.1)), -A]
-    np.testing.assert_array_equal(out, want)
+    want = [A + B, A - B, A * B, A / B, fused, np.where(A < B, A, C), np.where(A > B, A, C)]
+    want += [np.sqrt(abs(A)), np.full(16, np.float32(0.1)), -A / B, -A]
+    np.testing.assert_array_equal(out, [*want, np.full(16, np.float32(0.7))])
 
 
 @kernel(fastmath=False)
@@ -51,13 +60,19 @@ def test_parts_touch_nothing_else(count, dtype):
     np.testing.assert_array_equal(out, want)
 
 
+@v.vectors(v.FLOATS, v.FLOATS, v.FLOATS)
+def split(o, x):
+    scaled = o.add_exponent(o.number(1.5), x + o.number(12582912.0))
+    return o.mantissa(x), o.exponent(x), scaled
+
+
 @kernel(fastmath=False)
 def bits(a, out, wide):
     x = v.load(a, 0)
-    v.store(out, 0, v.mantissa(x))
-    v.store(out, 16, v.exponent(x))
-    n = x + v.splat(12582912.0)
-    v.store(out, 32, v.add_exponent(v.splat(1.5), n))
+    m, n, scaled = split(x)
+    v.store(out, 0, m)
+    v.store(out, 16, n)
+    v.store(out, 32, scaled)
     v.store(wide, 0, v.widen(x) * v.widen(x))
     v.store(out, 64, v.narrow(v.load(wide, 0)))
     v.store(out, 48, v.select(v.lanes_below(5), x, v.splat(0.0)))
