@@ -806,7 +806,9 @@ def test_all_sources_give_the_same_blocks(tmp_path_factory, data):
         (folder / "shards").mkdir(exist_ok=True)
         (folder / "shards" / f"{i}").write_bytes(content[a:b].tobytes())
     os.mkfifo(folder / "pipe_0")
-    writer = threading.Thread(target=(folder / "pipe_0").write_bytes, args=[content.tobytes()])
+    writer = threading.Thread(
+        target=(folder / "pipe_0").write_bytes, args=[content.tobytes()], daemon=True
+    )
     writer.start()
     read = partial(read_numbers, rows=data.draw(st.integers(1, 9)))
     size, batch = data.draw(st.integers(1, 10)), data.draw(st.integers(1, 4))

@@ -131,7 +131,7 @@ def test_streams_that_come_in_bits():
             for at in range(0, len(content), 999):
                 theirs.sendall(content[at : at + 999])
 
-    thread = threading.Thread(target=send)
+    thread = threading.Thread(target=send, daemon=True)
     thread.start()
     with ours, ours.makefile("rb", buffering=0) as file:
         block = read(file)
@@ -154,7 +154,9 @@ def test_streams_that_come_in_bits():
 
 def test_a_fifo_path_is_read_once(tmp_path):
     os.mkfifo(tmp_path / "pipe")
-    thread = threading.Thread(target=(tmp_path / "pipe").write_bytes, args=[b"1,2\n3,4\n"])
+    thread = threading.Thread(
+        target=(tmp_path / "pipe").write_bytes, args=[b"1,2\n3,4\n"], daemon=True
+    )
     thread.start()
     assert read(tmp_path / "pipe", "text/csv").labels.tolist() == [1, 3]
     thread.join()

@@ -70,7 +70,7 @@ def test_runs_from_several_threads_do_not_wait_for_each_other():
                 shared.run(lambda i: base + i, range(50)) == list(range(base, base + 50))
             )
 
-    callers = [threading.Thread(target=caller, args=(100 * i,)) for i in range(8)]
+    callers = [threading.Thread(target=caller, args=(100 * i,), daemon=True) for i in range(8)]
     for thread in callers:
         thread.start()
     for thread in callers:
