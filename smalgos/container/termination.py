@@ -13,6 +13,9 @@ from smalgos.container.interrupt import Interrupted
 # Seconds between SIGTERM and the end of a wait for data: no block takes as long, and half of the
 # platform's patience is left to save the model.
 PATIENCE = 60.0
+# Seconds until `Interrupted` is raised again. Other libraries' code may swallow it: numba, while it
+# is imported, does.
+AGAIN = 1.0
 
 
 class Termination:
@@ -46,13 +49,13 @@ class Termination:
         if self.asked:  # once more: what there is to do is being done
             return
         self.asked = True
-        if self._phase in ("start", "score"):
+        at_once = self._phase in ("start", "score")
+        signal.setitimer(signal.ITIMER_REAL, AGAIN if at_once else PATIENCE, AGAIN)
+        if at_once:
             raise Interrupted
-        if self._phase == "train":
-            signal.setitimer(signal.ITIMER_REAL, PATIENCE)
 
     def _alarm(self, *_: Any) -> None:
-        if self._phase == "train":
+        if self._phase != "save":
             raise Interrupted
 
     def hold(self) -> None:
@@ -63,5 +66,5 @@ class Termination:
         """Follow the events of a job."""
         phases = {"begin": "train", "stop": "save", "scoring": "score", "scored": "save"}
         self._phase = phases.get(event, self._phase)
-        if event == "scoring" and self.asked:
+        if event in ("begin", "scoring") and self.asked:
             raise Interrupted

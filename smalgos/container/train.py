@@ -39,6 +39,7 @@ def main(argv: Sequence[str] | None = None) -> int:
                 raise UserError(f"unknown arguments {' '.join(argv)}: train takes none")
             run(layout, termination, started)
         except Interrupted:
+            termination.hold()
             LOG.info("SIGTERM before training began: there is no model to save.")
         except Exception as e:
             termination.hold()

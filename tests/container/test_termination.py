@@ -23,6 +23,18 @@ def test_before_training_it_is_obeyed_at_once():
     assert t.asked
 
 
+def test_what_was_swallowed_comes_again(monkeypatch):
+    monkeypatch.setattr(termination, "AGAIN", 0.05)
+    t = Termination()
+    with t.handled():
+        with pytest.raises(Interrupted):
+            terminate()
+        with pytest.raises(Interrupted):
+            time.sleep(60)
+        with pytest.raises(Interrupted):
+            t.watch("begin")
+
+
 def test_during_training_it_is_asked_for():
     t = Termination()
     with t.handled():
