@@ -28,10 +28,12 @@ def cases(folder: Path, size: str) -> list[Case]:
         file = str(folder / f"{kind}.pbr")
         for verb in ("read", "write"):
             given = {"path": file} if verb == "read" else {"folder": str(folder), "expected": file}
-            cells = (
-                Cell("smalgos", f"benchmarks.peers.ours:{verb}_recordio", given | {"kind": kind}),
-                Cell(SDK, f"{PEER}:{verb}_{kind}", given, python=python, missing=missing),
-            )
+            ours = given | {"kind": kind}
+            cells = [Cell("smalgos", f"benchmarks.peers.ours:{verb}_recordio", ours)]
+            if verb == "read":
+                stream = "benchmarks.peers.ours:stream_recordio"
+                cells.append(Cell("smalgos, in blocks", stream, ours))
+            cells.append(Cell(SDK, f"{PEER}:{verb}_{kind}", given, python=python, missing=missing))
             prepare = ("benchmarks.peers.ours:make_recordio",
                        {"folder": str(folder), "rows": ROWS[size]})  # fmt: skip
             found.append(Case(f"{verb} {about}", cells, None if made else prepare))
