@@ -80,8 +80,10 @@ class Records:
 @kernel
 def _word(buffer, at):  # type: ignore[no-untyped-def]
     """The little-endian uint32 at ``buffer[at]``, as int64."""
-    word = np.int64(buffer[at]) | np.int64(buffer[at + 1]) << 8
-    return word | np.int64(buffer[at + 2]) << 16 | np.int64(buffer[at + 3]) << 24
+    at = np.uint64(at)
+    word = np.int64(buffer[at]) | np.int64(buffer[at + np.uint64(1)]) << 8
+    word |= np.int64(buffer[at + np.uint64(2)]) << 16
+    return word | np.int64(buffer[at + np.uint64(3)]) << 24
 
 
 @kernel
@@ -179,7 +181,7 @@ def _fill(file: BinaryIO, name: str, buffer: NDArray[np.uint8]) -> int:
     return filled
 
 
-def read_chunks(file: BinaryIO, name: str, *, chunk_bytes: int = 8 << 20) -> Iterator[Records]:
+def read_chunks(file: BinaryIO, name: str, *, chunk_bytes: int = 1 << 20) -> Iterator[Records]:
     """Read a RecordIO file in chunks of whole records.
 
     Parameters
@@ -228,7 +230,7 @@ def read_chunks(file: BinaryIO, name: str, *, chunk_bytes: int = 8 << 20) -> Ite
         last = filled < len(buffer)
 
 
-def read_records(file: BinaryIO, name: str, *, chunk_bytes: int = 8 << 20) -> Iterator[bytes]:
+def read_records(file: BinaryIO, name: str, *, chunk_bytes: int = 1 << 20) -> Iterator[bytes]:
     """Read the payloads of a RecordIO file one by one, whatever they hold.
 
     Parameters and errors are those of `read_chunks`.

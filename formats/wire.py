@@ -1,4 +1,4 @@
-"""Kernels that read the protobuf wire of many `aialgs.data.Record` messages into arrays.
+"""Kernels that walk through the protobuf wire of many `aialgs.data.Record` messages.
 
 The wire (protobuf.dev/programming-guides/encoding) is fields of a varint tag, field number x 8
 + wire type, and a value. A record nests four deep:
@@ -10,11 +10,11 @@ The wire (protobuf.dev/programming-guides/encoding) is fields of a varint tag, f
 
 `walk` goes through all records, checks every length and notes in one row of a table for each
 where its numbers are and how many; `check` looks whether they make sense; then arrays of the
-right size are made and `fill` copies the numbers into them.
+right size are made, and `smalgos.formats.wire_reader.fill` decodes the numbers into them.
 
 Numba counts references wherever an array goes into a function that returns from several
 places, at many times the cost of a varint: so `walk` is one flat loop, and the functions that it
-and `fill` call return from one.
+calls return from one.
 """
 
 import numpy as np
@@ -48,7 +48,6 @@ RECORD_LEVEL, ENTRY_LEVEL, VALUE_LEVEL, TENSOR_LEVEL, LEVELS = range(5)
 MAX_GROUPS = 100  # groups in groups, as in the protobuf library
 MAX_MODEL = 1 << 16  # longer records are not compared with a model: walking costs them little
 PATIENCE = 8  # records unlike the model that are met before another model is tried
-WIDE = 64  # float64 values converted at a time
 
 # Why a record cannot be read; 0 is no fault.
 (
@@ -72,9 +71,11 @@ WIDE = 64  # float64 values converted at a time
     BAD_KEY,
 ) = range(1, 19)
 
+_VALUES = np.frombuffer(b"values", np.uint8)
+
 
 @kernel
-def _varint(buffer, at, end):  # type: ignore[no-untyped-def]
+def varint(buffer, at, end):  # type: ignore[no-untyped-def]
     """Decode the varint at ``buffer[at]``.
 
     Returns its 64 bits and the byte after it, or -NO_END or -OVERLONG.
@@ -104,27 +105,23 @@ def _count_varints(buffer, begin, end):  # type: ignore[no-untyped-def]
 @kernel
 def _is_values(buffer, begin, end):  # type: ignore[no-untyped-def]
     """Whether ``buffer[begin:end]`` says "values"."""
-    return (
-        end - begin == 6
-        and buffer[begin] == 118
-        and buffer[begin + 1] == 97
-        and buffer[begin + 2] == 108
-        and buffer[begin + 3] == 117
-        and buffer[begin + 4] == 101
-        and buffer[begin + 5] == 115
-    )
+    same, begin = end - begin == len(_VALUES), np.uint64(begin)
+    if same:
+        for i in range(np.uint64(len(_VALUES))):
+            same &= buffer[begin + i] == _VALUES[i]
+    return same
 
 
 @kernel
 def _is_known(level, field):  # type: ignore[no-untyped-def]
     """Whether messages of a level have this field."""
     if level == VALUE_LEVEL:
-        return field == FLOAT32 or field == FLOAT64 or field == INT32 or field == BYTES
+        return field in (FLOAT32, FLOAT64, INT32, BYTES)
     return field <= (5 if level == RECORD_LEVEL else (2 if level == ENTRY_LEVEL else 3))
 
 
 @kernel
-def _copy(source, at, target, to, n):  # type: ignore[no-untyped-def]
+def copy(source, at, target, to, n):  # type: ignore[no-untyped-def]
     """``target[to : to + n] = source[at : at + n]``, of any two types.
 
     Unsigned numbers cannot be indices from the end, so that this becomes vector code; and no
@@ -159,12 +156,12 @@ def _make_mask(row, length, mask):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def _is_alike(buffer, start, model, length, mask):  # type: ignore[no-untyped-def]
-    """Whether the records at `start` and at `model` have one layout."""
-    differ, start, model = np.uint8(0), np.uint64(start), np.uint64(model)
-    for i in range(np.uint64(length)):
-        differ = np.uint8(differ | ((buffer[start + i] ^ buffer[model + i]) & mask[i]))
-    return differ == 0
+def _differ(buffer, start, model, mask, begin, end):  # type: ignore[no-untyped-def]
+    """Whether the records at `start` and at `model` differ in a marked bit of some bytes."""
+    bits, start, model = np.uint8(0), np.uint64(start), np.uint64(model)
+    for i in range(np.uint64(begin), np.uint64(end)):
+        bits = np.uint8(bits | ((buffer[start + i] ^ buffer[model + i]) & mask[i]))
+    return bits != 0
 
 
 @kernel
@@ -189,11 +186,13 @@ def walk(buffer, starts, ends, rows, table, spans, spill):  # type: ignore[no-un
     t = np.zeros(TENSOR, np.int64)  # what is noted of the tensor of the map entry at hand
     mask = np.empty(MAX_MODEL, np.uint8)
     row, model, model_length, misses, has_mask = -1, 0, -1, 0, False
+    gap = gap_end = np.int64(0)
     for i in range(len(starts)):
         origin, at, end = starts[i], starts[i], ends[i]
         length = end - at
         if has_mask and length == model_length:
-            if _is_alike(buffer, at, starts[model], length, mask):
+            differ = _differ(buffer, at, starts[model], mask, 0, gap)
+            if not (differ or _differ(buffer, at, starts[model], mask, gap_end, length)):
                 rows[i] = rows[model]
                 misses = 0
                 done += 1
@@ -224,7 +223,7 @@ def walk(buffer, starts, ends, rows, table, spans, spill):  # type: ignore[no-un
             tag = np.int64(buffer[at])
             at += 1
             if tag > 127:
-                tag, at = _varint(buffer, start, end)
+                tag, at = varint(buffer, start, end)
                 if at < 0:
                     reason, where = -at, start
                     break
@@ -239,7 +238,7 @@ def walk(buffer, starts, ends, rows, table, spans, spill):  # type: ignore[no-un
                     number = np.int64(buffer[at])
                     at += 1
                 else:
-                    number, at = _varint(buffer, begin, end)
+                    number, at = varint(buffer, begin, end)
                     if at < 0:
                         reason, where = -at, begin
                         break
@@ -325,12 +324,12 @@ def walk(buffer, starts, ends, rows, table, spans, spill):  # type: ignore[no-un
                     whole = False
                 t[field] += count
                 if len(spans) > 0 and spans[i, 0] <= begin < spans[i, 1]:
-                    _copy(buffer, begin, spill, spans[i, field + 1], at - begin)
+                    copy(buffer, begin, spill, spans[i, field + 1], at - begin)
                     spans[i, field + 1] += at - begin
             elif count > 0:
                 t[WIDTH] = abs(t[WIDTH])  # -1: there was no shape yet
                 while begin < at and reason == 0:
-                    number, after = _varint(buffer, begin, at)
+                    number, after = varint(buffer, begin, at)
                     if after < 0:
                         reason, where = -after, begin
                     begin = max(begin, after)
@@ -349,6 +348,9 @@ def walk(buffer, starts, ends, rows, table, spans, spill):  # type: ignore[no-un
             if has_mask:  # two of one length: the next ones may be alike
                 misses = 0
                 _make_mask(table[row], length, mask)
+                gap, gap_end = table[row, VALUES_AT], table[row, VALUES_END]  # not compared
+                if table[row, KIND] == INT32:
+                    gap_end = gap
     return done, reason, where, n_scattered
 
 
@@ -417,72 +419,3 @@ def check(starts, rows, table, expect, offsets):  # type: ignore[no-untyped-def]
         if reason > 0:
             return i, reason, begin, sparse, total
     return len(starts), 0, np.int64(0), sparse, total
-
-
-@kernel
-def fill(buffer, starts, rows, table, tensor, offsets, values, raw, keys):  # type: ignore[no-untyped-def]
-    """Decode one tensor of each record, but for those in several pieces.
-
-    buffer   (n_bytes,) uint8           in
-    starts   (n_records,) int64         in, where records begin
-    rows     (>= n_records,) int64      in, from `walk`
-    table    (>= n_records, ROW) int64  in, from `walk` and `check`
-    tensor   FEATURES or LABEL
-    offsets  (>= n_records,) int64      in, where the values of each go
-    values   (total,) float32           out
-    raw      (4 * total,) uint8         the memory of `values`
-    keys     (total,) int32             out, columns of the values: counts up in dense records
-             (0,) int32                 not asked for
-    Returns the number of records done, the reason of a fault (0: none) and its byte.
-    """
-    done, reason, where = 0, 0, np.int64(0)
-    wide = np.empty(WIDE, np.float64)
-    wide_raw = wide.view(np.uint8)
-    for i in range(len(starts)):
-        row = rows[i]
-        values_at, keys_at = table[row, tensor + VALUES_AT], table[row, tensor + KEYS_AT]
-        if values_at == SCATTERED or keys_at == SCATTERED:
-            done += 1
-            continue
-        kind, to, count = table[row, tensor + KIND], offsets[i], table[row, tensor + VALUES]
-        at, end = starts[i] + values_at, starts[i] + table[row, tensor + VALUES_END]
-        if kind == FLOAT32:  # as bytes: numbers may begin at any byte of the buffer
-            _copy(buffer, at, raw, 4 * to, 4 * count)
-        elif kind == FLOAT64:
-            for k in range(0, count, WIDE):
-                n = min(WIDE, count - k)
-                _copy(buffer, at + 8 * k, wide_raw, 0, 8 * n)
-                _copy(wide, 0, values, to + k, n)
-        else:
-            for k in range(count):
-                number, after = np.int64(buffer[at]), at + 1
-                if number > 127:
-                    number, after = _varint(buffer, at, end)
-                    if after < 0:
-                        reason, where = -after, at
-                        break
-                # protobuf takes the low 32 bits, in two's complement
-                values[to + k] = ((number & 0xFFFFFFFF) ^ 0x80000000) - 0x80000000
-                at = after
-        if len(keys) > 0:
-            if table[row, tensor + KEYS] == 0:
-                for k in range(count):
-                    keys[to + k] = k
-            else:
-                at, end = starts[i] + keys_at, starts[i] + table[row, tensor + KEYS_END]
-                width = table[row, tensor + WIDTH]
-                for k in range(count):
-                    number, after = np.int64(buffer[at]), at + 1
-                    if number > 127:  # some byte behind it is not, as `walk` saw
-                        number, after = number & 127 | np.int64(buffer[after]) << 7, at + 2
-                        if number > 0x3FFF:
-                            number, after = _varint(buffer, at, end)
-                    if after < 0 or number < 0 or number >= width:
-                        reason, where = (-after if after < 0 else BAD_KEY), at
-                        break
-                    keys[to + k] = number
-                    at = after
-        if reason != 0:
-            break
-        done += 1
-    return done, reason, where
