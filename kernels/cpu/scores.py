@@ -146,12 +146,17 @@ def _score_dense(X, shift, scale, W, columns, raw, rows, out):
 
 
 @kernel(fastmath=False)
-def _score_csr(X, W, columns, raw, folded, first, out):
+def _folded(W, shift, scale, out):
+    """`fold` of W (P, d + 1, 16) into out, as W."""
+    fold(W, shift, scale, out)
+
+
+@kernel(fastmath=False)
+def _score_csr(X, W, columns, raw, first, out):
     """As `_score_dense`, for the rows of X (Sparse) from `first` on, as many as `out` has."""
-    fold(W, X.shift, X.scale, folded)
     for a in range(0, len(out), raw.shape[1]):
         count = min(raw.shape[1], len(out) - a)
-        score_sparse(X, first + a, count, folded, raw)
+        score_sparse(X, first + a, count, W, raw)
         _hand_out(raw, count, columns, out, a)
 
 
@@ -267,16 +272,20 @@ def score_csr(
     """As `score_dense`, for sparse rows."""
     W, columns = readable(W, np.float32), _columns(plan, classes)
     d = W.shape[1] - 1
+    ones = np.ones(d, np.float32)
+    given = shift is not None or scale is not None
     shift = np.zeros(d, np.float32) if shift is None else shift
-    scale = np.ones(d, np.float32) if scale is None else scale
-    X = sparse_rows(values, indices, offsets, shift, scale)
-    if len(W) != len(columns) or len(shift) != d:
-        raise ValueError(f"weights are {W.shape}, shift has {len(shift)} entries")
+    X = sparse_rows(values, indices, offsets, shift, ones if scale is None else scale)
+    if len(W) != len(columns) or X.shift.shape != (d,):
+        raise ValueError(f"weights are {W.shape}, shift {X.shift.shape}")
+    if given:
+        folded = aligned(*W.shape)
+        _folded(W, X.shift, X.scale, folded)
+        W = folded
     out = np.empty((len(X.offsets) - 1, columns[:, 1].sum()), np.float32)
 
     def work(part: slice) -> None:
-        raw, folded = aligned(len(W), AT_ONCE, PANEL), aligned(len(W), d + 1, PANEL)
-        _score_csr(X, W, columns, raw, folded, part.start, out[part])
+        _score_csr(X, W, columns, aligned(len(W), AT_ONCE, PANEL), part.start, out[part])
 
     run(work, chunks(len(out)))
     return out
