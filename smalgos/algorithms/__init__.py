@@ -53,7 +53,7 @@ def read_model(path: str | Path, device: str = "cpu") -> tuple[Model, dict[str, 
     own = {n: a for n, a in arrays.items() if not n.startswith("state.")}
     kept = {n[len("state.") :]: a for n, a in arrays.items() if n.startswith("state.")}
     name = meta["algorithm"]
-    if not isinstance(name, str):
-        raise UserError(f"{path}: the header names no algorithm")
+    if name not in list(MODULES):
+        raise UserError(f"{path}: a model of {name!r}, an algorithm that this version lacks")
     model = algorithm(name).model.from_parts(own, meta, device, str(path))
     return model, meta, kept

@@ -29,6 +29,7 @@ from smalgos.learning import (
     param,
     require_array,
     require_number,
+    require_shaped,
 )
 from smalgos.learning.rows import blame_row, check_finite
 
@@ -96,6 +97,12 @@ class PCAState(State):
         shift = self.k.total(block.features) / len(block)
         self.shift = np.nan_to_num(shift, posinf=0, neginf=0).astype(np.float32)
 
+    def check(self) -> None:
+        """Raise `UserError` unless the fields fit."""
+        super().check()
+        if self.shift is not None:
+            require_shaped("shift", self.shift, (self.spec.width,), np.float32)
+
     def update(self, block: Block) -> None:
         """Add the rows' products."""
         x, stable = block.features, self.p.algorithm_mode == "stable"
@@ -116,6 +123,11 @@ class PCAState(State):
         scatter = (
             self.gram - np.outer(t, centre) - np.outer(centre, t) + n * np.outer(centre, centre)
         )
+        if not np.isfinite(scatter).all():
+            raise UserError(
+                "the squares of the features are beyond float32: scale the features, or take "
+                "algorithm_mode=stable"
+            )
         values, v = self.k.top_eigen(scatter, self.p.num_components)
         return PCAModel(
             self.k.device,

@@ -232,7 +232,8 @@ class Estimator(BaseEstimator):  # type: ignore[misc]
         self.model_ = model
         self.n_features_in_ = model.width
         if "feature_names" in model.notes:
-            self.feature_names_in_ = np.array(model.notes["feature_names"], dtype=object)
+            names = _noted(model, "feature_names", model.width, str)
+            self.feature_names_in_ = np.array(names, dtype=object)
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
@@ -271,23 +272,45 @@ class Classifier(ClassifierMixin, Estimator):  # type: ignore[misc]
 
     def _restore(self, model: Model) -> None:
         super()._restore(model)
-        self.classes_ = np.array(model.notes.get("classes", range(self._class_count(model))))
+        count = self._class_count(model)
+        self.classes_ = np.arange(count)
+        if "classes" in model.notes:
+            self.classes_ = np.array(_noted(model, "classes", count, bool, int, float, str))
 
     def _class_count(self, model: Model) -> int:
         raise AssertionError(f"{type(self).__name__} does not count the classes of {model}")
+
+
+def _noted(model: Model, name: str, count: int, *kinds: type) -> list[Any]:
+    """A list in a model's notes, of so many different values, all of one of the kinds."""
+    values = model.notes[name]
+    fits = isinstance(values, list) and any(all(type(v) is k for v in values) for k in kinds)
+    if not fits or len(values) != count or len(set(values)) != count:
+        raise UserError(f"the {name} in its notes are not {count} different values")
+    return list(values)
 
 
 def load_estimator(path: str | Path, device: str = "auto") -> Any:
     """The fitted estimator of a model file; see `smalgos.load`."""
     model, meta, arrays = read_model(path, device)
     cls = estimator_of(model)
-    settings = model.notes.get("hyperparameters", {})
-    known = {n: v for n, v in settings.items() if n in cls.constructor_defaults()}
-    estimator = cls(**known, device=device)
-    estimator._restore(model)
-    if "state" in meta:
-        estimator.state_ = _state_of(cls, meta["state"], arrays, device, str(path))
+    try:
+        estimator = cls(**_settings(cls, model), device=device)
+        estimator._restore(model)
+        if "state" in meta:
+            estimator.state_ = _state_of(cls, model, meta["state"], arrays, device)
+    except UserError as e:
+        raise UserError(f"{path}: {e}") from None
     return estimator
+
+
+def _settings(cls: type[Estimator], model: Model) -> dict[str, Any]:
+    """Arguments of the constructor, from the hyperparameters in a model's notes."""
+    noted = model.notes.get("hyperparameters", {})
+    if not isinstance(noted, dict):
+        raise UserError("the hyperparameters in its notes are no table")
+    table = {n: f for n, f in cls.algorithm.parameters.constructor().items() if not f.transient}
+    return {name: table[name].check(value) for name, value in noted.items() if name in table}
 
 
 def estimator_of(model: Model) -> type[Estimator]:
@@ -299,18 +322,17 @@ def estimator_of(model: Model) -> type[Estimator]:
     raise UserError(f"no estimator shows {model.algorithm} models; use smalgos predict")
 
 
-def _state_of(cls: type[Estimator], kept: Any, arrays: Any, device: str, source: str) -> State:
+def _state_of(cls: type[Estimator], model: Model, kept: Any, arrays: Any, device: str) -> State:
     """The training state of a model file."""
-    try:
-        spec = Spec(
-            columns={name: tuple(c) for name, c in kept["spec"]["columns"].items()},
-            rows=kept["spec"]["rows"],
-            channels=frozenset(kept["spec"]["channels"]),
-            seed=kept["spec"]["seed"],
-            device=device,
-        )
-        state = cls.algorithm.state(cls.algorithm.parameters(**kept["parameters"]), spec)
-        state.restore(arrays | kept["scalars"], state.k.asarray)
-    except (AttributeError, KeyError, TypeError, ValueError) as e:
-        raise UserError(f"{source}: the training state in it does not fit ({e})") from e
-    return state
+    if not isinstance(kept, dict) or not all(
+        isinstance(kept.get(name), dict) for name in ("parameters", "scalars")
+    ):
+        raise UserError("the training state in it is not described")
+    spec = Spec.read(kept.get("spec"), device=device)
+    if spec.width != model.width:
+        raise UserError(f"its training state is of {spec.width} features, not {model.width}")
+    flat, table = arrays | kept["scalars"], cls.algorithm.parameters
+    parameters = table(**kept["parameters"])
+    cls.algorithm.state.check_size(parameters, spec, flat)
+    state = cls.algorithm.state(parameters, spec)
+    return state.admit(flat, state.k.asarray)

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from smalgos.learning.state import Spec as Spec
     from smalgos.learning.state import State as State
     from smalgos.learning.state import Sum as Sum
+    from smalgos.learning.state import require_shaped as require_shaped
     from smalgos.learning.stopping import Stopping as Stopping
 
 _HOMES = {
@@ -31,7 +32,7 @@ _HOMES = {
     "model": ("Algorithm", "Model", "require_array", "require_number"),
     "parameters": ("AUTO", "Parameters", "param"),
     "schedules": ("Constant", "Factor"),
-    "state": ("Mean", "Part", "Pass", "Spec", "State", "Sum"),
+    "state": ("Mean", "Part", "Pass", "Spec", "State", "Sum", "require_shaped"),
     "stopping": ("Stopping",),
 }
 _HOME = {name: module for module, names in _HOMES.items() for name in names}

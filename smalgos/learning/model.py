@@ -130,16 +130,10 @@ class Model(Part, ABC):
         if state is not None:
             more, state_scalars = split(state.snapshot(state.k.to_host))
             arrays |= {f"state.{name}": a for name, a in more.items()}
-            spec = state.spec
             meta["state"] = {
                 "parameters": state.p.as_dict(),
                 "scalars": state_scalars,
-                "spec": {
-                    "columns": {n: list(c) for n, c in spec.columns.items()},
-                    "rows": spec.rows,
-                    "channels": sorted(spec.channels),
-                    "seed": spec.seed,
-                },
+                "spec": state.spec.kept(),
             }
         files.write(path, arrays, meta)
 
@@ -165,7 +159,7 @@ class Model(Part, ABC):
             model.check()
         except UserError as e:
             raise UserError(f"{source}: {e}") from None
-        except (AttributeError, IndexError, KeyError, TypeError) as e:
+        except (AttributeError, IndexError, KeyError, OverflowError, TypeError) as e:
             raise UserError(f"{source}: a field has a wrong type ({e})") from None
         return model
 

@@ -124,7 +124,10 @@ class Field:
         if fits and self.kind is int and isinstance(plain, numbers.Integral):
             plain = int(plain)
         if fits and self.kind is float and isinstance(plain, numbers.Real):
-            plain = float(plain)
+            try:
+                plain = float(plain)
+            except OverflowError:  # of an integer
+                fits = False
         if not fits or not self._in_range(plain):
             raise UserError(f"{self.name}={value!r}: {self.expected()}")
         return list(plain) if self.kind is list else plain

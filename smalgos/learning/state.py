@@ -84,6 +84,47 @@ class Part:
                 setattr(self, name, placed(flat[name]) if name in flat else None)
         return self
 
+    def admit(self, flat: Mapping[str, Any], put: Callable[[Any], Any] = lambda a: a) -> Self:
+        """`restore` what a file holds, which may be anything.
+
+        Each field must be of the type, dtype and shape that it has now; what is None or an empty
+        dict now is left to `check`. Arrays without rows now may have any number of them.
+
+        Raises
+        ------
+        UserError
+            When a field is missing, unknown or unlike what it is now, or `check` fails.
+        """
+        self._compare(flat)
+        self.restore(flat, put)
+        self.check()
+        return self
+
+    def check(self) -> None:
+        """Raise `UserError` unless the fields fit each other, where their kinds do not tell."""
+
+    def _compare(self, flat: Mapping[str, Any]) -> None:
+        left = dict(flat)
+        for name in self.fields():
+            cut = len(name) + 1
+            inner = {k[cut:]: left.pop(k) for k in flat if k.startswith(name + ".")}
+            now = getattr(self, name, None)
+            if isinstance(now, Part):
+                now._compare(inner)
+            elif isinstance(now, dict):
+                if now and now.keys() != inner.keys():
+                    raise UserError(f"{name} holds {sorted(inner)}, not {sorted(now)}")
+                for key in now:
+                    _require_like(f"{name}.{key}", inner[key], now[key])
+            elif now is None:
+                left.pop(name, None)
+            elif name not in left:
+                raise UserError(f"{name} is missing")
+            else:
+                _require_like(name, left.pop(name), now)
+        if left:
+            raise UserError(f"{min(left)} is unknown")
+
     def merge(self, other: Any, base: Any) -> None:
         """Take in what `other` learnt since both were equal to `base`, by the fields' roles.
 
@@ -107,6 +148,25 @@ class Part:
                 setattr(self, name, one(role, a, b, c))
             elif isinstance(a, Part):
                 a.merge(b, c)
+
+
+def _require_like(name: str, given: Any, now: Any) -> None:
+    """Raise `UserError` unless given can take the place of now."""
+    if getattr(now, "ndim", 0) == 0:
+        plain = now.item() if hasattr(now, "item") else now
+        fits = type(given) is type(plain)
+        fits = fits and (type(given) is not int or -(2**62) < given < 2**62)
+    else:
+        fits = getattr(given, "dtype", None) == now.dtype and given.ndim == now.ndim
+        fits = fits and given.shape[1:] == now.shape[1:] and len(now) in (0, len(given))
+    if not fits:
+        raise UserError(f"{name} is not of the kind or shape that it must have here")
+
+
+def require_shaped(name: str, given: Any, shape: tuple[int, ...], dtype: Any) -> None:
+    """Raise `UserError` unless given is an array of that shape and dtype; any numbers will do."""
+    if getattr(given, "dtype", None) != dtype or given.shape != shape:
+        raise UserError(f"{name} is not an array of shape {shape} and dtype {np.dtype(dtype)}")
 
 
 @dataclass(frozen=True)
@@ -149,11 +209,47 @@ class Spec:
         """Whether features come as `Csr`."""
         return self.columns["features"][0] == "csr"
 
+    def kept(self) -> dict[str, Any]:
+        """As JSON, for a model file."""
+        return {
+            "columns": {name: list(kind) for name, kind in self.columns.items()},
+            "rows": self.rows,
+            "channels": sorted(self.channels),
+            "seed": self.seed,
+        }
+
+    @staticmethod
+    def read(kept: Any, **more: Any) -> "Spec":
+        """The inverse of `kept`, which may be given any JSON.
+
+        Raises
+        ------
+        UserError
+        """
+        try:
+            columns = {name: tuple(kind) for name, kind in kept["columns"].items()}
+            rows, seed, channels = kept["rows"], kept["seed"], kept["channels"]
+            fits = "features" in columns
+            for kind, dtype, width in columns.values():
+                fits = fits and kind in ("dense", "csr", "ragged")
+                fits = fits and np.dtype(dtype).kind in "biuf" and _is_count(width)
+            fits = fits and (rows is None or _is_count(rows)) and _is_count(seed)
+            fits = fits and all(isinstance(channel, str) for channel in channels)
+        except (AttributeError, KeyError, TypeError, ValueError):
+            fits = False
+        if not fits:
+            raise UserError("what is told of the training data makes no sense")
+        return Spec(columns, rows, channels=frozenset(channels), seed=seed, **more)
+
     @staticmethod
     def of(block: Block, **more: Any) -> "Spec":
         """The spec of streams that look like `block`."""
 
         return Spec(kinds(block), **more)
+
+
+def _is_count(value: Any) -> bool:
+    return type(value) is int and 0 <= value < 2**62
 
 
 @dataclass(frozen=True)
@@ -245,6 +341,18 @@ class State(Part, ABC):
 
     def begin(self, spec: Spec) -> None:
         """Allocate. No row is known yet."""
+
+    @classmethod
+    def check_size(cls, parameters: Any, spec: Spec, flat: Mapping[str, Any]) -> None:
+        """Raise `UserError` if `begin` would take more memory than a file's snapshot justifies.
+
+        Only for states that are much larger than a model of the spec's width.
+        """
+
+    def check(self) -> None:
+        """Raise `UserError` unless the position in the data is one."""
+        if min(self.passes, self.row, self.epoch, self.budget, self.seen) < 0:
+            raise UserError("the position in the data is negative")
 
     def next_pass(self) -> Pass | None:
         """What to read next, or None when done. Default: the train channel, `epochs` times."""

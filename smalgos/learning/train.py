@@ -93,7 +93,13 @@ class Checkpoint:
                     f"{self.path}: this checkpoint was written with other {NAMES[key]}; "
                     "remove it to start afresh, or give the same again"
                 )
-        state.restore(arrays | meta["scalars"], state.k.asarray)
+        scalars = meta.get("scalars")
+        try:
+            state.admit(arrays | (scalars if isinstance(scalars, dict) else {}), state.k.asarray)
+        except UserError as e:
+            raise UserError(
+                f"{self.path}: this checkpoint cannot be used: {e}; remove it"
+            ) from None
         return True
 
 

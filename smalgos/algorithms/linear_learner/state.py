@@ -1,6 +1,7 @@
 """What Linear Learner knows while it trains: all models' weights, the scaler, the scores so far."""
 
 import math
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,7 @@ from smalgos.algorithms.linear_learner.parameters import grid
 from smalgos.errors import NotReady, UserError
 from smalgos.formats.block import Block, Csr
 from smalgos.kernels import load
-from smalgos.learning import Constant, Factor, MiniBatch, Pass, Spec, Sum
+from smalgos.learning import Constant, Factor, MiniBatch, Pass, Spec, Sum, require_shaped
 from smalgos.learning.losses import LOSSES
 from smalgos.learning.metrics import best_threshold
 from smalgos.learning.rows import blame_row, check_finite, check_labels, single_labels
@@ -69,6 +70,38 @@ class LinearLearnerState(MiniBatch):
         self.criterion_curve, self.scores = np.empty(0), np.full(models, np.nan)
         self.best_model, self.threshold = 0, self.loss.threshold
         super().begin(spec)
+
+    @classmethod
+    def check_size(cls, parameters: Any, spec: Spec, flat: Mapping[str, Any]) -> None:
+        """Raise `UserError` unless a file holds weights for all the models that it tells of."""
+        p = parameters.resolved(spec)
+        weights = flat.get("weights.w", ())
+        if np.size(weights) < (spec.width + 1) * p.num_models * p.classes:
+            raise UserError(f"it does not hold the weights of {p.num_models} models")
+
+    def check(self) -> None:
+        """Raise `UserError` unless the fields fit."""
+        super().check()
+        d, p = self.spec.width, self.p
+        counted = self.measured, self.judged_rows, self.step, self.loss_rows, self.best_model
+        if min(*counted, *self.class_counts.tolist()) < 0 or self.best_model >= p.num_models:
+            raise UserError("counts of rows or models are out of range")
+        if self.phase not in ("scale", "train", "validate", "calibrate", "done"):
+            raise UserError(f"there is no phase {self.phase!r}")
+        if self.phase != "scale" and not (self.std > 0).all():
+            raise UserError("the deviations of the features are not all above 0")
+        if self.origin is not None:
+            require_shaped("origin", self.origin, (d + 1,), np.float64)
+        if self.counts is not None:
+            shape = p.num_models, 2, len(self.k.bin_edges())
+            require_shaped("counts", self.counts, shape, np.int64)
+        shapes = {"w": (d + 1, p.classes), "all": self.weights["w"].shape}
+        for name, kept in self.best.items():
+            if name not in shapes:
+                raise UserError(f"best.{name} is unknown")
+            require_shaped(f"best.{name}", kept, shapes[name], np.float32)
+        if self.phase == "calibrate" and "all" not in self.best:
+            raise UserError("the weights to calibrate are missing")
 
     def compose(self, spec: Spec) -> Constant | Factor:
         """Set weights and optimizer; return the schedule."""
