@@ -1,13 +1,17 @@
 """Hostile bytes for the readers of RecordIO, CSV and model files.
 
-`properties` says what must hold for any input, and everything it does follows from the input alone, so
-that a finding is told by its bytes. Two workers look for inputs that break it, each in processes of their own
-that may die without taking the tests along:
+`properties` says what must hold for any input; all that it does follows from the input's bytes.
+Two workers look for inputs that break it, in processes of their own that may die of them:
 
 - `guided`, with the JIT off, lets a coverage-guided fuzzer (atheris) change small files;
-- `mutants` feeds the compiled readers files that are wrong on purpose, in memory that ends where the arrays do.
+- `mutants` gives the compiled readers files that are wrong on purpose (`recordio_files`,
+  `csv_files`, `model_files`), in memory that ends where the arrays do (`fence`).
 
-By hand:  NUMBA_DISABLE_JIT=1 python -m tests.fuzz.guided recordio --runs 10000 --seed 1
-          python -m tests.fuzz.mutants csv --runs 100000 --seed 1
-          python -m tests.fuzz.properties recordio finding.bin
+What they find becomes a test in `test_regressions`. By hand:
+
+    NUMBA_DISABLE_JIT=1 python -m tests.fuzz.guided recordio --runs 10000 --seed 1
+    python -m tests.fuzz.mutants csv --runs 100000 --seed 1
+    python -m tests.fuzz.properties recordio finding.bin
+
+SMALGOS_FUZZ_RUNS scales the lengths of the slow tests: 0.01 runs a hundredth.
 """

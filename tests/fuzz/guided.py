@@ -1,0 +1,57 @@
+"""Coverage-guided fuzzing of a reader with the JIT off: small changes that reach new code.
+
+libFuzzer, by way of atheris, keeps inputs that reach new branches in a folder and goes on from
+them. It ends the process at the first finding, and writes it beside the folder.
+"""
+
+import argparse
+import sys
+import warnings
+from pathlib import Path
+
+import atheris
+
+with atheris.instrument_imports(include=["smalgos.formats", "smalgos.learning"]):
+    from smalgos._jit import COMPILED
+    from tests.fuzz import properties, seeds
+
+LENGTHS = {"recordio": 512, "csv": 256, "model": 8192}  # of the longest inputs
+
+
+def main() -> None:
+    """``python -m tests.fuzz.guided READER --runs N --seed S --corpus FOLDER``"""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("reader", choices=LENGTHS)
+    parser.add_argument("--runs", type=int, default=10_000)
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--corpus", type=Path, default=Path("corpus"))
+    given = parser.parse_args()
+    if COMPILED:
+        parser.error("set NUMBA_DISABLE_JIT=1: compiled code does not say what it reaches")
+    given.corpus.mkdir(parents=True, exist_ok=True)
+    for i, data in enumerate(seeds.SEEDS[given.reader]()):
+        (given.corpus / f"seed-{i}").write_bytes(data)
+    warnings.simplefilter(
+        "ignore", RuntimeWarning
+    )  # NumPy's, of overflows that compiled code has too
+    properties.rates = properties.Rates(memory=32)
+    check = properties.PROPERTIES[given.reader]
+
+    def one(data: bytes) -> None:
+        check(data)
+
+    options = {
+        "runs": given.runs,
+        "seed": given.seed,
+        "max_len": LENGTHS[given.reader],
+        "timeout": 60,
+        "artifact_prefix": f"{given.corpus}-finding-",
+        "verbosity": 1,
+    }
+    arguments = [f"-{name}={value}" for name, value in options.items()]
+    atheris.Setup([sys.argv[0], *arguments, str(given.corpus)], one)
+    atheris.Fuzz()
+
+
+if __name__ == "__main__":
+    main()
