@@ -263,12 +263,13 @@ class LinearLearnerLines(Lines):
 
     def scaler(self, state: Any) -> None:
         """What the features are scaled by."""
-        labels = state.p.predictor_type == "regressor"
+        found, labelled = state.scaler, state.p.predictor_type == "regressor"
+        label_std, label_mean = (found.label_std, found.label_mean) if labelled else (None, None)
         self.say(
             "Scaling model computed with parameters:\n"
-            f" {{'stdev_label': {state.label_std if labels else None}, 'stdev_weight': \n"
-            f"{state.std}, 'mean_label': {state.label_mean if labels else None}, 'mean_weight': \n"
-            f"{state.mean}}}"
+            f" {{'stdev_label': {label_std}, 'stdev_weight': \n"
+            f"{found.std}, 'mean_label': {label_mean}, 'mean_weight': \n"
+            f"{found.mean}}}"
         )
 
     def candidates(self, split: str, state: Any, values: Any) -> None:

@@ -185,7 +185,8 @@ class LinearLearnerClassifier(Classifier, LinearLearner, algorithm="linear-learn
     def predict_log_proba(self, X: Any) -> NDArray[np.float32]:
         """Logarithms of `predict_proba`."""
         with np.errstate(divide="ignore"):
-            return np.log(self.predict_proba(X))
+            logarithms: NDArray[np.float32] = np.log(self.predict_proba(X))
+            return logarithms
 
     def predict(self, X: Any) -> Any:
         """The predicted class of each row."""

@@ -127,18 +127,18 @@ def test_passes_over_the_data():
 def test_the_scaler_takes_whole_batches_of_the_first_rows():
     block = rows()
     state, heard = learn({**WIRE, "epochs": "1", "mini_batch_size": "100"}, block)
-    assert state.mean == pytest.approx(block.features[:400].mean(axis=0), rel=1e-5)
-    assert state.std == pytest.approx(block.features[:400].std(axis=0), rel=1e-5)
+    assert state.scaler.mean == pytest.approx(block.features[:400].mean(axis=0), rel=1e-5)
+    assert state.scaler.std == pytest.approx(block.features[:400].std(axis=0), rel=1e-5)
     assert [f["rows"] for e, f in heard if e == "pass"][:2] == [400, 400]
     state, _ = learn({**WIRE, "epochs": "1", "num_point_for_scaler": "120"}, block)
-    assert state.mean == pytest.approx(block.features[:100].mean(axis=0), rel=1e-5)
+    assert state.scaler.mean == pytest.approx(block.features[:100].mean(axis=0), rel=1e-5)
 
 
 def test_constant_features_are_left_alone():
     block = rows()
     block.features[:, 2] = 1234567.0
     state, _ = learn({**WIRE, "epochs": "1"}, block)
-    assert state.std[2] == 1
+    assert state.scaler.std[2] == 1
     assert np.isfinite(state.model().coef).all()
 
 
@@ -153,8 +153,8 @@ def test_constant_features_are_left_alone():
 )
 def test_what_the_scaler_may_do(given, mean, std):
     state, _ = learn({**WIRE, "epochs": "1", **given})
-    assert (state.mean != 0).any() == mean
-    assert (state.std != 1).any() == std
+    assert (state.scaler.mean != 0).any() == mean
+    assert (state.scaler.std != 1).any() == std
     if given.get("use_bias") == "false":
         assert state.model().intercept == pytest.approx(0, abs=1e-6)
 

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from smalgos.algorithms.linear_learner.model import LinearModel, kernel_loss
 from smalgos.algorithms.linear_learner.parameters import grid
+from smalgos.algorithms.linear_learner.scaler import Scaler
 from smalgos.errors import NotReady, UserError
 from smalgos.formats.block import Block, Csr
 from smalgos.kernels import load
@@ -17,7 +18,6 @@ from smalgos.learning.losses import LOSSES
 from smalgos.learning.metrics import best_threshold
 from smalgos.learning.rows import blame_row, check_finite, check_labels, single_labels
 
-ABSENT_CLASS_WEIGHT = 1e6  # of a class that the scaler's rows lack, as the original's logs show
 START = 1  # purpose of the random numbers that weights start from
 
 
@@ -32,16 +32,7 @@ class LinearLearnerState(MiniBatch):
     kernels = "linear"
     first_phase = "scale"
 
-    # The scaler's sums are taken about the first row, so that constant features have deviation 0.
-    origin: NDArray[np.float64] | None  # (d + 1,) features, label
-    sums: Sum[NDArray[np.float64]]  # (d + 1,)
-    squares: Sum[NDArray[np.float64]]  # (d + 1,)
-    class_counts: Sum[NDArray[np.int64]]  # (classes,)
-    measured: Sum[int]  # rows
-    mean: NDArray[np.float32]  # (d,)
-    std: NDArray[np.float32]  # (d,)
-    label_mean: float
-    label_std: float
+    scaler: Scaler
 
     # What judging has found in this reading.
     judged_loss: Sum[NDArray[np.float64]]  # (models,)
@@ -61,10 +52,7 @@ class LinearLearnerState(MiniBatch):
         """Allocate the sums of the scaler and all weights."""
         d, models = spec.width, self.p.num_models
         self.loss = LOSSES[self.p.loss]
-        self.origin, self.sums, self.squares = None, np.zeros(d + 1), np.zeros(d + 1)
-        self.class_counts, self.measured = np.zeros(max(self.p.classes, 2), np.int64), 0
-        self.mean, self.std = np.zeros(d, np.float32), np.ones(d, np.float32)
-        self.label_mean, self.label_std = 0.0, 1.0
+        self.scaler = Scaler(d, self.p.classes)
         self.judged_loss, self.judged_rows, self.counts = np.zeros(models), 0, None
         self.loss_curve, self.validation_curve = np.empty((0, models)), np.empty((0, models))
         self.criterion_curve, self.scores = np.empty(0), np.full(models, np.nan)
@@ -83,15 +71,12 @@ class LinearLearnerState(MiniBatch):
         """Raise `UserError` unless the fields fit."""
         super().check()
         d, p = self.spec.width, self.p
-        counted = self.measured, self.judged_rows, self.step, self.loss_rows, self.best_model
-        if min(*counted, *self.class_counts.tolist()) < 0 or self.best_model >= p.num_models:
+        self.scaler.check()
+        counted = self.judged_rows, self.step, self.loss_rows, self.best_model
+        if min(counted) < 0 or self.best_model >= p.num_models:
             raise UserError("counts of rows or models are out of range")
         if self.phase not in ("scale", "train", "validate", "calibrate", "done"):
             raise UserError(f"there is no phase {self.phase!r}")
-        if self.phase != "scale" and not (self.std > 0).all():
-            raise UserError("the deviations of the features are not all above 0")
-        if self.origin is not None:
-            require_shaped("origin", self.origin, (d + 1,), np.float64)
         if self.counts is not None:
             shape = p.num_models, 2, len(self.k.bin_edges())
             require_shaped("counts", self.counts, shape, np.int64)
@@ -166,9 +151,7 @@ class LinearLearnerState(MiniBatch):
 
     def settings(self) -> list[dict[str, Any]]:
         """What each model varies."""
-        negatives, positives = self.class_counts[:2]
-        balanced = float(negatives / max(positives, 1)) if negatives else 1.0
-        tried = grid(self.p, balanced)
+        tried = grid(self.p, self.scaler.balanced)
         return [tried[model % len(tried)] for model in range(self.p.num_models)]
 
     # -- the rows
@@ -194,7 +177,7 @@ class LinearLearnerState(MiniBatch):
             check_finite(block)
             return block
         scaled = np.empty(block.features.shape, np.float32)
-        bad = self.k.standardise(block.features, self.mean, 1 / self.std, scaled)
+        bad = self.k.standardise(block.features, self.scaler.mean, self.scaler.scale, scaled)
         if bad >= 0:
             blame_row(block, bad)
         return block.replace(features=scaled)
@@ -218,51 +201,21 @@ class LinearLearnerState(MiniBatch):
         return super().next_pass()
 
     def measure(self, block: Block) -> None:
-        """Add to the scaler's sums."""
+        """Give rows to the scaler."""
         labels = self.labels_of(block)
         check_finite(block)
-        features, d = block.features, self.spec.width
-        if self.origin is None:
-            first = np.zeros(d) if isinstance(features, Csr) else features[0]
-            self.origin = np.append(first, labels[0]).astype(np.float64)
-        y = labels.astype(np.float64) - self.origin[d]
-        if isinstance(features, Csr):
-            rows = features.tight()
-            v = rows.values.astype(np.float64)
-            self.sums[:d] += np.bincount(rows.indices, v, d)
-            self.squares[:d] += np.bincount(rows.indices, v * v, d)
-        else:
-            x = features.astype(np.float64) - self.origin[:d]
-            self.sums[:d] += x.sum(axis=0)
-            self.squares[:d] += (x * x).sum(axis=0)
-        self.sums[d] += y.sum()
-        self.squares[d] += (y * y).sum()
-        if self.p.predictor_type != "regressor":
-            self.class_counts += np.bincount(
-                labels.astype(np.int64), minlength=len(self.class_counts)
-            )
-        self.measured += len(block)
+        classified = self.p.predictor_type != "regressor"
+        self.scaler.add(block.features, labels, classified=classified)
 
     def choose_scale(self) -> None:
-        """Settle means and deviations; go on to train."""
-        p, n, d = self.p, self.measured, self.spec.width
+        """Settle the scaler; go on to train."""
+        p, n = self.p, self.scaler.rows
         if p.drop_last and n < p.mini_batch_size:
             raise UserError(
                 f"the train channel has {n} rows, which do not fill one batch of mini_batch_size="
                 f"{p.mini_batch_size}: lower it to {n} or less, or set drop_last=false"
             )
-        assert self.origin is not None
-        shifted = self.sums / n
-        mean = self.origin + shifted
-        std = np.sqrt(np.maximum(self.squares / n - shifted * shifted, 0))
-        std[std == 0] = 1.0
-        if p.normalize_data:
-            self.std = std[:d].astype(np.float32)
-        if p.normalize_data and p.unbias_data:
-            self.mean = mean[:d].astype(np.float32)
-        if p.predictor_type == "regressor":
-            self.label_mean = float(mean[d]) if p.unbias_label else 0.0
-            self.label_std = float(std[d]) if p.normalize_label else 1.0
+        self.scaler.settle(p)
         if "model" in self.spec.side:
             self.weights["w"] = self.packed(self.start_from(self.spec.side["model"]))
         self.phase = "train"
@@ -276,8 +229,10 @@ class LinearLearnerState(MiniBatch):
                 f"{p.classes} outputs"
             )
         coef = model.coef.astype(np.float64)
-        w = coef * self.std[:, None] / self.label_std
-        b = (model.intercept + self.mean @ coef - self.label_mean) / self.label_std
+        w = coef * self.scaler.std[:, None] / self.scaler.label_std
+        b = (
+            model.intercept + self.scaler.mean @ coef - self.scaler.label_mean
+        ) / self.scaler.label_std
         one = np.concatenate([w, b[None]])
         return np.repeat(one[:, None], p.num_models, axis=1).astype(np.float32)
 
@@ -286,7 +241,9 @@ class LinearLearnerState(MiniBatch):
     def learn(self, block: Block, rates: Any) -> NDArray[np.float64]:
         """One step per mini-batch for all models; the sums of their losses."""
         p = self.p
-        labels = ((block.labels - self.label_mean) / self.label_std).astype(np.float32)
+        labels = ((block.labels - self.scaler.label_mean) / self.scaler.label_std).astype(
+            np.float32
+        )
         weights = block.weights
         models = self.k.Models(
             self.weights["w"], self.slots["w"], self.decay, self.l1,
@@ -298,7 +255,14 @@ class LinearLearnerState(MiniBatch):
         if isinstance(block.features, Csr):
             x = block.features
             self.k.train_csr(
-                x.values, x.indices, x.offsets, self.mean, 1 / self.std, labels, weights, *rest
+                x.values,
+                x.indices,
+                x.offsets,
+                self.scaler.mean,
+                self.scaler.scale,
+                labels,
+                weights,
+                *rest,
             )
         else:
             self.k.train_dense(block.features, labels, weights, *rest)
@@ -319,16 +283,10 @@ class LinearLearnerState(MiniBatch):
         if self.p.predictor_type == "multiclass_classifier":
             shape = self.p.num_models, self.p.classes
             balanced = self.p.balance_multiclass_weights
-            weights = self.balanced_weights() if balanced else np.ones(self.p.classes)
+            weights = self.scaler.balanced_weights if balanced else np.ones(self.p.classes)
             return np.broadcast_to(weights.astype(np.float32), shape)
         weights = np.array([s["positive_example_weight_mult"] for s in self.settings()])
         return weights.astype(np.float32)[:, None]
-
-    def balanced_weights(self) -> NDArray[np.float64]:
-        """Weights of the classes: the inverse of their frequency among the scaler's rows."""
-        counts = self.class_counts.astype(np.float64)
-        share = np.where(counts > 0, counts, 1) / counts.sum()
-        return np.where(counts > 0, 1 / share, ABSENT_CLASS_WEIGHT)
 
     # -- judging
 
@@ -382,12 +340,19 @@ class LinearLearnerState(MiniBatch):
         W = self.best["all"] if self.phase == "calibrate" else self.weights["w"]
         if isinstance(x, Csr):
             raw = self.k.score_csr(
-                x.values, x.indices, x.offsets, W, self.plan, p.classes, self.mean, 1 / self.std
+                x.values,
+                x.indices,
+                x.offsets,
+                W,
+                self.plan,
+                p.classes,
+                self.scaler.mean,
+                self.scaler.scale,
             )
         else:
             raw = self.k.score_dense(x, W, self.plan, p.classes)
         if p.predictor_type == "regressor":
-            raw = raw * np.float32(self.label_std) + np.float32(self.label_mean)
+            raw = raw * np.float32(self.scaler.label_std) + np.float32(self.scaler.label_mean)
         if p.selects_by_score and self.judged_rows < p.num_calibration_samples:
             if self.counts is None:
                 self.counts = np.zeros((p.num_models, 2, len(self.k.bin_edges())), np.int64)
@@ -455,8 +420,8 @@ class LinearLearnerState(MiniBatch):
             w = self.best["w"].astype(np.float64)
         else:  # before the end of the first epoch
             w = self.unpacked(self.weights["w"])[:, self.best_model].astype(np.float64)
-        coef = w[:d] / self.std[:, None] * self.label_std
-        intercept = w[d] * self.label_std + self.label_mean - self.mean @ coef
+        coef = w[:d] / self.scaler.std[:, None] * self.scaler.label_std
+        intercept = w[d] * self.scaler.label_std + self.scaler.label_mean - self.scaler.mean @ coef
         settings = self.settings()
         fixed = {"optimizer": p.optimizer, "lr_scheduler_factor": p.lr_scheduler_factor, "l1": p.l1}
         table = [
@@ -476,7 +441,7 @@ class LinearLearnerState(MiniBatch):
             },
             coef=coef.astype(np.float32),
             intercept=intercept,
-            shift=self.mean,
+            shift=self.scaler.mean,
             threshold=self.threshold,
             loss=p.loss,
             predictor_type=p.predictor_type,
