@@ -11,6 +11,7 @@ from smalgos.estimators.linear_learner import LinearLearnerRegressor as _LinearL
 from smalgos.estimators.pca import PCA as _PCA
 
 __version__: str
+_ESTIMATORS: dict[str, str]
 
 def load(path: str | Path, device: str = "auto") -> Any: ...
 

@@ -20,6 +20,7 @@ from smalgos.errors import UserError as UserError
 {imports}
 
 __version__: str
+_ESTIMATORS: dict[str, str]
 
 def load(path: str | Path, device: str = "auto") -> Any: ...
 """

@@ -10,7 +10,7 @@ import typing
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Annotated, Any, ClassVar, Self, TypeVar
+from typing import Annotated, Any, ClassVar, Literal, Self, TypeVar
 
 import numpy as np
 
@@ -296,7 +296,7 @@ class Pass:
     rows: int = BLOCK
     batch: int = 1
     limit: int | None = None
-    tail: str = "keep"
+    tail: Literal["keep", "drop"] = "keep"
     steps: int = 0
     epoch: bool = False
     shuffle: bool = False
