@@ -187,7 +187,7 @@ class _Work:
         """The strings whose begin and end are in two columns of the table."""
         spans = self.table[self.rows[: len(records)], column : column + 2]
         first, last = (spans + records.starts[:, None]).T.tolist()
-        view = memoryview(records.buffer)
+        view = records.buffer.data
         text = bytearray().join(view[a:b] for a, b in zip(first, last, strict=True))
         offsets = np.concatenate(([0], np.cumsum(spans[:, 1] - spans[:, 0])))
         return Ragged(np.frombuffer(text, np.uint8), offsets)
@@ -240,7 +240,7 @@ def encode(block: Block, *, dtype: DTypeLike | None = None) -> bytes:
         Integers beyond int32, values that are no numbers, a record of 2**29 bytes, a column that
         records cannot hold (weights).
     """
-    return b"".join(memoryview(part) for part in _encode(block, dtype))
+    return b"".join(part.data for part in _encode(block, dtype))
 
 
 def write_blocks(
@@ -249,7 +249,7 @@ def write_blocks(
     """Write blocks to a file, as `encode` has them."""
     for block in blocks:
         for part in _encode(block, dtype):
-            file.write(memoryview(part))
+            file.write(part.data)
 
 
 def encode_records(
@@ -277,7 +277,7 @@ def encode_records(
         for tag, strings in ((_UID, uid), (_METADATA, metadata)):
             if strings is not None:
                 puts.append(_strings(tag, strings[rows]))
-        parts.append(memoryview(_frames(min(_ROWS, n - rows.start), puts)))
+        parts.append(_frames(min(_ROWS, n - rows.start), puts).data)
     return b"".join(parts)
 
 

@@ -164,7 +164,7 @@ def find_records(buffer, at, filled, last, starts, ends):  # type: ignore[no-unt
 
 def _fill(file: BinaryIO, name: str, buffer: NDArray[np.uint8]) -> int:
     """Read until `buffer` is full or the file ends; return the number of bytes."""
-    view, filled = memoryview(buffer), 0
+    view, filled = buffer.data, 0
     readinto: Any = getattr(file, "readinto", None)
     while filled < len(view):
         if readinto is not None:
