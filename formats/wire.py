@@ -72,6 +72,8 @@ PATIENCE = 8  # records unlike the model that are met before another model is tr
 ) = range(1, 19)
 
 _VALUES = np.frombuffer(b"values", np.uint8)
+# Bit f of a level is set if its messages have a field number f.
+_KNOWN = np.array([0b11_1110, 0b110, 0b10_1000_1100, 0b1110])
 
 
 @kernel
@@ -113,14 +115,6 @@ def _is_values(buffer, begin, end):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def _is_known(level, field):  # type: ignore[no-untyped-def]
-    """Whether messages of a level have this field."""
-    if level == VALUE_LEVEL:
-        return field in (FLOAT32, FLOAT64, INT32, BYTES)
-    return field <= (5 if level == RECORD_LEVEL else (2 if level == ENTRY_LEVEL else 3))
-
-
-@kernel
 def copy(source, at, target, to, n):  # type: ignore[no-untyped-def]
     """``target[to : to + n] = source[at : at + n]``, of any two types.
 
@@ -133,26 +127,21 @@ def copy(source, at, target, to, n):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def _set(array, begin, end, value):  # type: ignore[no-untyped-def]
-    """``array[begin:end] = value``"""
-    begin = np.uint64(begin)
-    for i in range(np.uint64(end) - begin):
-        array[begin + i] = value
-
-
-@kernel
 def _make_mask(row, length, mask):  # type: ignore[no-untyped-def]
     """Mark the bits that two records of one layout have in common: all but numbers and strings.
 
     Of varints the continuation bits are among them, so that their number is.
     """
-    _set(mask, 0, length, np.uint8(255))
-    for tensor in (FEATURES, LABEL):
-        keep = np.uint8(128 if row[tensor + KIND] == INT32 else 0)
-        _set(mask, row[tensor + VALUES_AT], row[tensor + VALUES_END], keep)
-        _set(mask, row[tensor + KEYS_AT], row[tensor + KEYS_END], np.uint8(128))
-    _set(mask, row[UID], row[UID_END], np.uint8(0))
-    _set(mask, row[METADATA], row[METADATA_END], np.uint8(0))
+    for i in range(length):
+        keep = 255
+        for tensor in (FEATURES, LABEL):
+            if row[tensor + VALUES_AT] <= i < row[tensor + VALUES_END]:
+                keep = 128 if row[tensor + KIND] == INT32 else 0
+            elif row[tensor + KEYS_AT] <= i < row[tensor + KEYS_END]:
+                keep = 128
+        if row[UID] <= i < row[UID_END] or row[METADATA] <= i < row[METADATA_END]:
+            keep = 0
+        mask[i] = keep
 
 
 @kernel
@@ -177,21 +166,22 @@ def walk(buffer, starts, ends, rows, table, spans, spill):  # type: ignore[no-un
                                              spill[spans[i, 2]], ... and spill[spans[i, 3]], ...
                   (0, 4) int64               copy nothing
     spill         (n_spilled,) uint8         out
-    Returns the number of records walked without fault, the reason of a fault (0: none) and its
-    byte in the buffer, and the number of records with something in several pieces.
+    Returns the number of records walked without fault, the reason of a fault (0: none) and the
+    byte in the buffer of the field that has it, and the number of records with something in
+    several pieces.
     """
-    done, reason, where, n_scattered = 0, 0, np.int64(0), 0
+    done, reason, start, n_scattered = 0, 0, np.int64(0), 0
     limits = np.empty(LEVELS, np.int64)
     groups = np.empty(MAX_GROUPS, np.int64)
-    t = np.zeros(TENSOR, np.int64)  # what is noted of the tensor of the map entry at hand
+    t = np.empty(TENSOR, np.int64)  # what is noted of the tensor of the map entry at hand
     mask = np.empty(MAX_MODEL, np.uint8)
     row, model, model_length, misses, has_mask = -1, 0, -1, 0, False
-    gap = gap_end = np.int64(0)
+    zero = gap = gap_end = np.int64(0)
     for i in range(len(starts)):
         origin, at, end = starts[i], starts[i], ends[i]
         length = end - at
         if has_mask and length == model_length:
-            differ = _differ(buffer, at, starts[model], mask, 0, gap)
+            differ = _differ(buffer, at, starts[model], mask, zero, gap)
             if not (differ or _differ(buffer, at, starts[model], mask, gap_end, length)):
                 rows[i] = rows[model]
                 misses = 0
@@ -201,13 +191,13 @@ def walk(buffer, starts, ends, rows, table, spans, spill):  # type: ignore[no-un
         rows[i] = row
         for column in range(ROW):
             table[row, column] = 0
-        level = depth = to = 0
+        level = depth = to = zero
         limits[0] = end
         wanted = whole = True
         while True:
             if at == end:
                 if depth > 0:
-                    reason, where = BAD_GROUP, at
+                    reason = BAD_GROUP
                     break
                 if level == RECORD_LEVEL:
                     break
@@ -225,14 +215,14 @@ def walk(buffer, starts, ends, rows, table, spans, spill):  # type: ignore[no-un
             if tag > 127:
                 tag, at = varint(buffer, start, end)
                 if at < 0:
-                    reason, where = -at, start
+                    reason = -at
                     break
             field, kind = tag >> 3, tag & 7
             begin = at
             if tag < 8 or tag > 0xFFFFFFFF or kind > 5:
-                reason, where = BAD_TAG, start
+                reason = BAD_TAG
                 break
-            known = _is_known(level, field) and depth == 0
+            known = depth == 0 and field < 10 and _KNOWN[level] >> field & 1 == 1
             if kind == 0 or kind == 2:
                 if at < end and buffer[at] < 128:
                     number = np.int64(buffer[at])
@@ -240,36 +230,36 @@ def walk(buffer, starts, ends, rows, table, spans, spill):  # type: ignore[no-un
                 else:
                     number, at = varint(buffer, begin, end)
                     if at < 0:
-                        reason, where = -at, begin
+                        reason = -at
                         break
                 if kind == 2:
                     if number < 0 or number > end - at:
-                        reason, where = PAST_END, begin
+                        reason = PAST_END
                         break
                     begin = at
                     at += number
             elif kind == 1 or kind == 5:
                 at += 8 if kind == 1 else 4
                 if at > end:
-                    reason, where = PAST_END, begin
+                    reason = PAST_END
                     break
             elif kind == 3:
                 if known or depth == MAX_GROUPS:
-                    reason, where = WIRE_TYPE if known else BAD_GROUP, start
+                    reason = WIRE_TYPE if known else BAD_GROUP
                     break
                 groups[depth] = field
                 depth += 1
             else:
                 depth -= 1
                 if depth < 0 or groups[depth] != field:
-                    reason, where = BAD_GROUP, start
+                    reason = BAD_GROUP
                     break
             if not known:
                 continue
 
             if level < TENSOR_LEVEL:
                 if kind != 2:
-                    reason, where = WIRE_TYPE, start
+                    reason = WIRE_TYPE
                     break
                 if level == RECORD_LEVEL:
                     if field > 2:
@@ -299,20 +289,20 @@ def walk(buffer, starts, ends, rows, table, spans, spill):  # type: ignore[no-un
 
             if field > 1 or t[KIND] == INT32:
                 if kind != 2 and kind != 0:
-                    reason, where = WIRE_TYPE, start
+                    reason = WIRE_TYPE
                     break
                 count = _count_varints(buffer, begin, at)
                 if begin < at and buffer[at - 1] > 127:
-                    reason, where = NO_END, at - 1
+                    reason = NO_END
                     break
             else:
                 single, log_size = (5, 2) if t[KIND] == FLOAT32 else (1, 3)
                 if kind != 2 and kind != single:
-                    reason, where = WIRE_TYPE, start
+                    reason = WIRE_TYPE
                     break
                 count = (at - begin) >> log_size
                 if count << log_size != at - begin:
-                    reason, where = HALF_VALUE, begin
+                    reason = HALF_VALUE
                     break
             if count > 0 and field < 3:
                 column = VALUES_AT if field == VALUES else KEYS_AT
@@ -331,7 +321,7 @@ def walk(buffer, starts, ends, rows, table, spans, spill):  # type: ignore[no-un
                 while begin < at and reason == 0:
                     number, after = varint(buffer, begin, at)
                     if after < 0:
-                        reason, where = -after, begin
+                        reason = -after
                     begin = max(begin, after)
                     number = number if 0 <= number < TOO_WIDE else TOO_WIDE
                     t[WIDTH] = min(t[WIDTH] * number, TOO_WIDE)
@@ -351,7 +341,7 @@ def walk(buffer, starts, ends, rows, table, spans, spill):  # type: ignore[no-un
                 gap, gap_end = table[row, VALUES_AT], table[row, VALUES_END]  # not compared
                 if table[row, KIND] == INT32:
                     gap_end = gap
-    return done, reason, where, n_scattered
+    return done, reason, start, n_scattered
 
 
 @kernel

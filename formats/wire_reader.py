@@ -67,7 +67,7 @@ def fill(buffer, starts, rows, table, tensor, offsets, values, raw, keys):  # ty
              (0,) int32                 not asked for
     Returns the number of records done, the reason of a fault (0: none) and its byte.
     """
-    done, reason, where = 0, 0, np.int64(0)
+    done, reason, where, zero = 0, 0, np.int64(0), np.int64(0)
     wide = np.empty(WIDE, np.float64)
     wide_raw = wide.view(np.uint8)
     for i in range(len(starts)):
@@ -83,8 +83,8 @@ def fill(buffer, starts, rows, table, tensor, offsets, values, raw, keys):  # ty
         elif kind == FLOAT64:
             for k in range(0, count, WIDE):
                 n = min(WIDE, count - k)
-                copy(buffer, at + 8 * k, wide_raw, 0, 8 * n)
-                copy(wide, 0, values, to + k, n)
+                copy(buffer, at + 8 * k, wide_raw, zero, 8 * n)
+                copy(wide, zero, values, to + k, n)
         else:
             for k in range(count):
                 number, after = np.int64(buffer[at]), at + 1
