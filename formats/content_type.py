@@ -313,7 +313,7 @@ def writer(content_type: str | ContentType, **defaults: Any) -> Write:
         n = 0 if block.labels is None else math.prod(block.labels.shape[1:])
         if n != expected:
             raise UserError(f"label_size={expected}: the rows have {n} labels each")
-        return encode(block)
+        return encode(block)  # type: ignore[no-any-return]
 
     return checked
 
