@@ -179,6 +179,8 @@ class PCAModel(Model):
     def check(self) -> None:
         """Raise `UserError` unless the shapes fit."""
         require_array("v", self.v, (None, None))
+        if not self.v.size:
+            raise UserError("it has no components, or no features")
         require_array("s", self.s, (self.v.shape[1],))
         require_array("mean", self.mean, (self.v.shape[0],))
         require_number("trace", self.trace)

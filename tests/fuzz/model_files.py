@@ -49,21 +49,28 @@ def generate(rng: random.Random) -> Iterator[bytes]:
         data = unsealed(files.encode(arrays, meta))
         header, _, body = data.partition(b"\n")
         for _ in range(12):
-            yield _lie(rng, header) + b"\n" + body
+            yield lie(rng, header) + b"\n" + body
         for _ in range(4):
             yield unsealed(files.encode(_reshaped(rng, arrays), meta))
         for _ in range(4):
             yield spoil(rng, data, pick(rng, valid), WORDS)
 
 
-def _lie(rng: random.Random, text: bytes) -> bytes:
-    """A header in which one or two values are changed: of the arrays, or of all the rest."""
+def lie(rng: random.Random, text: bytes) -> bytes:
+    """A header in which one or two values are changed: of the arrays, or of all the rest.
+
+    Raises
+    ------
+    ValueError, TypeError, KeyError
+        When it is none.
+    """
     header = json.loads(text)
     envelope = json.loads(header["__metadata__"]["smalgos"])
     for _ in range(1 if rng.random() < 0.8 else 2):
         about = header if rng.random() < 0.3 else envelope
         places = [path for path in _places(about) if path[0] != "__metadata__"]
-        _change(rng, about, pick(rng, places))
+        if places:
+            _change(rng, about, pick(rng, places))
     if "sha256" in envelope:  # must come last, to be where the seal is looked for
         envelope["sha256"] = envelope.pop("sha256")
     header["__metadata__"]["smalgos"] = json.dumps(envelope, separators=(",", ":"))

@@ -162,6 +162,27 @@ def test_a_pca_that_does_not_fit_together(where, value, trained, tmp_path):
         load(trained["pca"], tmp_path, put(where, value))
 
 
+def test_models_without_features_or_outputs(trained, tmp_path):
+    none = np.empty((2, 0), np.float32)
+
+    def no_components(arrays, meta):
+        arrays.update(v=none, s=np.empty(0))
+
+    def no_features(arrays, meta):
+        arrays.update(v=none.T, mean=none[0])
+
+    def no_coefficients(arrays, meta):
+        arrays.update(coef=np.empty((0, 1), np.float32), shift=none[0])
+
+    for name, change in (
+        ("pca", no_components),
+        ("pca", no_features),
+        ("linear-learner", no_coefficients),
+    ):
+        with pytest.raises(UserError, match=r"changed\.safetensors: it has no "):
+            load(trained[name], tmp_path, change)
+
+
 def test_a_field_that_is_not_there(trained, tmp_path):
     for name in ("slots.w", "scaler.std", "loss_sum"):
         with pytest.raises(UserError, match=name.replace(".", "|")):

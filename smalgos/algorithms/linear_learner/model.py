@@ -69,8 +69,10 @@ class LinearModel(Model):
         if self.loss not in LOSSES or LOSSES[self.loss].predictor_type != self.predictor_type:
             raise UserError(f"loss {self.loss!r} does not fit {self.predictor_type!r}")
         require_array("coef", self.coef, (None, None))
+        if not self.coef.size:
+            raise UserError("it has no outputs, or no features")
         outputs = self.coef.shape[1]
-        if outputs < 1 or (outputs > 1) != (self.predictor_type == "multiclass_classifier"):
+        if (outputs > 1) != (self.predictor_type == "multiclass_classifier"):
             raise UserError(f"{outputs} outputs do not fit {self.predictor_type}")
         require_array("intercept", self.intercept, (outputs,))
         require_array("shift", self.shift, (self.coef.shape[0],))
