@@ -15,8 +15,12 @@ import atheris
 
 PACKAGES = ["formats", "learning", "algorithms", "estimators"]
 with atheris.instrument_imports(include=[f"smalgos.{name}" for name in PACKAGES]):
+    import smalgos
     from smalgos._jit import COMPILED
     from tests.fuzz import model_files, properties, seeds
+
+    for name in smalgos.__all__:  # what would be loaded when first needed
+        getattr(smalgos, name)
 
 LENGTHS = {"recordio": 512, "csv": 256, "model": 8192}  # of the longest inputs
 
