@@ -97,7 +97,9 @@ def gasoline(folder: str) -> dict:
     state = made.state
     table = state.settings()
     figures = [
-        about("mean of the label, first 400 rows", 7674.04, state.scaler.label_mean, 0.01, "rounding"),
+        about(
+            "mean of the label, first 400 rows", 7674.04, state.scaler.label_mean, 0.01, "rounding"
+        ),
         about("deviation of the label", 484.53, state.scaler.label_std, 0.01, "rounding"),
     ]
     curves = {"training": state.loss_curve, "validation": state.validation_curve}
