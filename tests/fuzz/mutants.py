@@ -16,13 +16,25 @@ from pathlib import Path
 
 from tests.fuzz import csv_files, model_files, properties, recordio_files, seeds
 from tests.fuzz.fence import Fence, limit_memory
+from tests.fuzz.spoil import pick, spoil
 
 ROOM = 1 << 20  # bytes of the file that keeps the input at hand
 MEMORY = 1 << 30  # bytes that a worker may take beyond what its seeds need
+
+
+def packed_files(rng: random.Random) -> Iterator[bytes]:
+    """Damaged gzip files, without end."""
+    words = [bytes([n]) for n in range(256)]
+    packed = seeds.packed()
+    while True:
+        yield spoil(rng, pick(rng, packed), pick(rng, packed), words)
+
+
 GENERATORS: dict[str, Callable[[random.Random], Iterator[bytes]]] = {
     "recordio": recordio_files.generate,
     "csv": csv_files.generate,
     "lines": csv_files.single_lines,
+    "gzip": packed_files,
     "model": model_files.generate,
 }
 

@@ -21,6 +21,7 @@ import numpy as np
 import scipy.sparse
 
 import smalgos
+from smalgos import formats
 from smalgos.errors import UserError
 from smalgos.formats import csv, protobuf
 from smalgos.formats.block import Block, Csr
@@ -59,9 +60,10 @@ class Rates(NamedTuple):
 rates = Rates()
 
 
-def due(data: bytes, one_in: int) -> bool:
-    """Whether a check of one in so many inputs is due for this one."""
-    return zlib.crc32(data, one_in) % one_in == 0
+def due(check: str, data: bytes) -> bool:
+    """Whether a check is made of this input."""
+    one_in: int = getattr(rates, check)
+    return zlib.crc32(data, zlib.crc32(check.encode())) % one_in == 0
 
 
 def read_all(blocks: Iterator[Block]) -> tuple[list[Block], str]:
@@ -148,7 +150,7 @@ def any_cut(data: bytes, read: Callable[[Any, int], Iterator[Block]]) -> tuple[A
     # A byte more than all of it: what is read behind the file is behind the buffer, too.
     blocks, error = read_all(read(io.BytesIO(data), len(data) + 1))
     rows = flat(blocks)
-    if due(data, rates.cut):
+    if due("cut", data):
         size = (1, 8, 40, 100)[zlib.crc32(data) >> 8 & 3]
         pieces, other_error = read_all(read(Trickle(data, size + 2), size))
         assert bool(error) == bool(other_error), f"whole: {error!r}, in pieces: {other_error!r}"
@@ -158,7 +160,7 @@ def any_cut(data: bytes, read: Callable[[Any, int], Iterator[Block]]) -> tuple[A
             assert_prefix(one, other)
         else:
             assert_same(rows, in_pieces)
-    if due(data, rates.memory):
+    if due("memory", data):
         with bounded(data):
             read_all(read(io.BytesIO(data), 1))
     return rows, error
@@ -186,7 +188,7 @@ def recordio(data: bytes) -> bool:
         return protobuf.read_blocks(file, NAME, uid=True, metadata=True, chunk_bytes=chunk_bytes)
 
     rows, error = any_cut(data, read)
-    if due(data, rates.judge):
+    if due("judge", data):
         judge.recordio(data, rows, error)
     return not error
 
@@ -212,7 +214,7 @@ def table(data: bytes) -> bool:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # a column that counts the rows
         rows, error = any_cut(text, read)
-    if due(data, rates.judge):
+    if due("judge", data):
         judge.table(text, rows, error, options)
     return not error
 
@@ -232,6 +234,19 @@ def line(data: bytes) -> bool:
     rows = {"value": features.reshape(-1)} | ({"labels": lead[:, 0]} if labels else {})
     judge.table(data, rows if n else {}, "", {"label_size": labels})
     return n > 0
+
+
+TYPES = ("application/x-recordio-protobuf", "text/csv", "text/csv; label_size=0", None)
+
+
+def packed(data: bytes) -> bool:
+    """Read a gzip file as the content type that the first byte chooses."""
+    said = ""
+    try:
+        formats.read(data[1:], TYPES[data[0] % 4 if data else 0])
+    except UserError as error:
+        said = str(error)
+    return not said
 
 
 # Where a model file keeps its digits; see `files`.
@@ -295,6 +310,7 @@ PROPERTIES: dict[str, Callable[[bytes], bool]] = {
     "recordio": recordio,
     "csv": table,
     "lines": line,
+    "gzip": packed,
     "model": model,
 }
 

@@ -1,5 +1,6 @@
 """Small valid files of every kind that there is, to start from."""
 
+import gzip
 import struct
 import tempfile
 from collections.abc import Callable
@@ -104,6 +105,12 @@ def table() -> list[bytes]:
     ]
 
 
+def packed() -> list[bytes]:
+    """The same packed, behind a byte for the content type."""
+    records = [b"\0" + gzip.compress(data[1:]) for data in recordio() if data[0] == 0]
+    return records + [b"\1" + gzip.compress(text) for text in CSV_TEXTS]
+
+
 def model_parts() -> list[tuple[dict[str, np.ndarray], dict[str, object]]]:
     """Arrays and metadata of models, one with its training state."""
     floats = np.arange(6, dtype=np.float32)
@@ -163,5 +170,6 @@ SEEDS: dict[str, Callable[[], list[bytes]]] = {
     "recordio": recordio,
     "csv": table,
     "lines": lambda: [b"1,2.5,-3\n"],
+    "gzip": packed,
     "model": model,
 }

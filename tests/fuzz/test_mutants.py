@@ -10,10 +10,11 @@ from tests.fuzz.launch import launch, scaled
 LENGTHS = {
     "recordio": (2_000_000, 4),
     "csv": (500_000, 2),
-    "lines": (2_000_000, 1),
+    "gzip": (100_000, 1),
+    "lines": (1_900_000, 1),
     "model": (500_000, 4),
 }
-QUICK = 1000
+QUICK = 500
 
 
 def run(readers, runs, seed, folder, **environment):
