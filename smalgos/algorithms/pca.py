@@ -34,6 +34,7 @@ from smalgos.learning import (
 from smalgos.learning.rows import blame_row, check_finite
 
 SHIFT_ROWS = 1000  # the rows whose mean the sums are taken about
+BLOCK_BYTES = 1 << 26  # of features in a block
 
 
 class PCAParameters(Parameters):
@@ -90,7 +91,14 @@ class PCAState(State):
         """A look at the first rows for the shift, then all rows once."""
         if self.passes == 0 and not self.spec.sparse:
             return Pass("shift", self.take_shift, rows=SHIFT_ROWS, limit=SHIFT_ROWS, look=True)
-        return super().next_pass()
+        if self.epoch < self.budget:
+            return Pass("train", self.update, rows=self.block_rows(), epoch=True)
+        return None
+
+    def block_rows(self) -> int:
+        """Several chunks of the kernels, which are tasks for as many threads."""
+        fitting = BLOCK_BYTES // (4 * max(self.spec.width, 1))
+        return int(max(fitting // self.k.ROWS, 1) * self.k.ROWS)
 
     def take_shift(self, block: Block) -> None:
         """The mean of the first rows."""
