@@ -1,4 +1,7 @@
-"""Starts processes and waits for them: what the cells of the problem cold_start call."""
+"""Starts processes and waits for them: what the cells of the problem cold_start call.
+
+They run with -P, so that they import the installed package and not the folder they start in.
+"""
 
 import json
 import os
@@ -60,7 +63,9 @@ def prepare(folder: str) -> dict:
 def import_alone() -> dict:
     """The import, without the start of the interpreter."""
     code = "import time; t = time.perf_counter(); import smalgos; print(time.perf_counter() - t)"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [sys.executable, "-P", "-c", code], capture_output=True, text=True, check=True
+    )
     return VERSION | {"seconds": float(done.stdout)}
 
 
@@ -76,7 +81,7 @@ def use(folder: str, what: str, cold: bool = False) -> dict:
         more = {"NUMBA_CACHE_DIR": empty if cold else str(Path(folder) / "numba")}
         began, before = time.perf_counter(), worked()
         done = subprocess.run(
-            [sys.executable, "-c", code], env=os.environ | more, capture_output=True, text=True,
+            [sys.executable, "-P", "-c", code], env=os.environ | more, capture_output=True, text=True,
             check=False,
         )  # fmt: skip
         seconds, cpu = time.perf_counter() - began, worked() - before
@@ -110,7 +115,7 @@ def first_line(folder: str) -> dict:
     }  # fmt: skip
     began = time.perf_counter()
     process = subprocess.Popen(
-        [sys.executable, "-c", "from smalgos.cli import main; main()", "container", "train"],
+        [sys.executable, "-P", "-c", "from smalgos.cli import main; main()", "container", "train"],
         env=environment, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
     )  # fmt: skip
     assert process.stdout is not None

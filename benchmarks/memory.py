@@ -57,4 +57,4 @@ def train(folder: str, allowance: int, algorithm: str, times: int) -> dict:
 
         rows = times * allowance * 1_000_000 // ROW_BYTES
         told = measured(lambda: work(file), warm=warm, rows=rows)
-    return told | {"version": version("smalgos")}
+    return told | {"version": version("smalgos"), "quality": {"allowance": allowance}}
