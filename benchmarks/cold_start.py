@@ -81,8 +81,8 @@ def use(folder: str, what: str, cold: bool = False) -> dict:
         more = {"NUMBA_CACHE_DIR": empty if cold else str(Path(folder) / "numba")}
         began, before = time.perf_counter(), worked()
         done = subprocess.run(
-            [sys.executable, "-P", "-c", code], env=os.environ | more, capture_output=True, text=True,
-            check=False,
+            [sys.executable, "-P", "-c", code], env=os.environ | more, capture_output=True,
+            text=True, check=False,
         )  # fmt: skip
         seconds, cpu = time.perf_counter() - began, worked() - before
     if done.returncode:
