@@ -137,6 +137,8 @@ class Field:
             return set(value if self.kind is list else [value]) <= set(self.choices)
         if self.kind not in (int, float):
             return True
+        if self.kind is int and not -(2**63) <= value < 2**63:  # kernels count in 64 bits
+            return False
         return (
             value == value
             and (self.low is None or value >= self.low)

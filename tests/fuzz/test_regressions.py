@@ -212,6 +212,11 @@ def test_a_checkpoint_that_does_not_fit(tmp_path):
 # --- beside the readers
 
 
+def test_integers_beyond_64_bits():
+    with pytest.raises(UserError, match="lr_scheduler_step=1000"):
+        smalgos.LinearLearnerRegressor(lr_scheduler_step=10**30).fit(X, Y)
+
+
 def test_squares_beyond_float32():
     with pytest.raises(UserError, match="algorithm_mode=stable"):
         smalgos.PCA().fit(X * np.float32(1e20))
