@@ -8,6 +8,7 @@ import ctypes
 import math
 import mmap
 import resource
+import threading
 from typing import Any
 
 import numpy as np
@@ -36,17 +37,19 @@ class Fence:
         self.empty = self._empty
         self._regions: dict[int, list[mmap.mmap]] = {}
         self._turns: dict[int, int] = {}
+        self._lock = threading.Lock()
 
     def _empty(self, shape: Any, dtype: Any = np.float64) -> np.ndarray:
         count = math.prod(shape) if isinstance(shape, tuple) else shape
         n_bytes = int(count) * np.dtype(dtype).itemsize
-        self.allocated += n_bytes
         room = PAGE << max(0, (n_bytes - 1) // PAGE).bit_length()
-        regions = self._regions.setdefault(room, [])
-        turn = self._turns.get(room, 0)
-        if turn == len(regions):
-            regions.append(_region(room))
-        self._turns[room] = (turn + 1) % max(4, min(TURNS, MOST // room))
+        with self._lock:
+            self.allocated += n_bytes
+            regions = self._regions.setdefault(room, [])
+            turn = self._turns.get(room, 0)
+            if turn == len(regions):
+                regions.append(_region(room))
+            self._turns[room] = (turn + 1) % max(4, min(TURNS, MOST // room))
         return np.ndarray(shape, dtype, regions[turn], room - n_bytes)
 
 
