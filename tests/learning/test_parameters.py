@@ -97,7 +97,7 @@ def test_what_is_checked_is_in_range(rate, k):
     try:
         Example(k=k, rate=rate)
     except UserError:
-        assert k < 1 or not 0 < rate < 1
+        assert not 1 <= k < 2**63 or not 0 < rate < 1
     else:
         assert k >= 1
         assert 0 < rate < 1
