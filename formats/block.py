@@ -1,4 +1,7 @@
-"""Block: some rows as named columns. A column is an array (rows first), a `Csr` or a `Ragged`."""
+"""Block: some rows as named columns.
+
+A column is an array (rows first), a `Csr` or a `Ragged`; while rows are shuffled, maybe a `Taken`.
+"""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -149,7 +152,57 @@ class Csr:
         return Csr(v.values, i.values, v.offsets, parts[0].width)
 
 
-Column: TypeAlias = Array | Csr | Ragged
+@dataclass(frozen=True, eq=False)
+class Taken:
+    """Rows of a dense array, in any order, that are not copied until someone needs them to be.
+
+    What works through rows by number spares the copy; all else takes it for an array.
+
+    Parameters
+    ----------
+    array : ndarray, shape (n, d), C-ordered
+    rows : ndarray of int64
+        Numbers of rows of the array.
+    """
+
+    array: Array
+    rows: NDArray[np.int64]
+    ndim = 2
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(rows, columns)"""
+        return len(self.rows), self.array.shape[1]
+
+    @property
+    def dtype(self) -> Any:
+        """dtype of the array"""
+        return self.array.dtype
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, key: slice | NDArray[np.intp]) -> "Taken":
+        return Taken(self.array, self.rows[key])
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> Array:
+        return np.asarray(self.array.take(self.rows, axis=0), dtype)
+
+    @staticmethod
+    def join(parts: Sequence["Taken"]) -> Any:
+        """One after another: an array, where they are rows of several."""
+        array = parts[0].array
+        if all(p.array is array for p in parts):
+            return Taken(array, np.concatenate([p.rows for p in parts]))
+        return np.concatenate([np.asarray(p) for p in parts])
+
+
+Column: TypeAlias = Array | Csr | Ragged | Taken
+
+
+def _take(column: Column, rows: NDArray[np.intp]) -> Column:
+    # numpy.take copies whole rows, at three times the speed of an index in brackets
+    return column.take(rows, axis=0) if isinstance(column, np.ndarray) else column[rows]
 
 
 @dataclass(frozen=True, eq=False)
@@ -158,7 +211,7 @@ class Block:
 
     Parameters
     ----------
-    columns : mapping of str to ndarray, Csr or Ragged
+    columns : mapping of str to ndarray, Csr, Ragged or Taken
         All of one length. The usual ones are ``features`` (n, d), ``labels`` (n,) or (n, m) and
         ``weights`` (n,), float32.
     start : int
@@ -192,14 +245,7 @@ class Block:
         if isinstance(key, slice):
             first = key.indices(len(self))[0]
             return Block({n: c[key] for n, c in self.columns.items()}, self.start + first)
-        # numpy.take copies whole rows, at three times the speed of an index in brackets
-        return Block(
-            {
-                n: c.take(key, axis=0) if isinstance(c, np.ndarray) else c[key]
-                for n, c in self.columns.items()
-            },
-            self.start,
-        )
+        return Block({n: _take(c, key) for n, c in self.columns.items()}, self.start)
 
     def __len__(self) -> int:
         return next((len(c) for c in self.columns.values()), 0)
@@ -211,6 +257,17 @@ class Block:
     def at(self, start: int) -> "Block":
         """The same rows, numbered from `start`."""
         return Block(self.columns, start)
+
+    def pick(self, rows: NDArray[np.int64]) -> "Block":
+        """As ``[rows]``, but that dense features are not copied yet (`Taken`)."""
+        columns = dict(self.columns)
+        features = columns.get("features")
+        if isinstance(features, np.ndarray) and features.ndim == 2 and features.flags.c_contiguous:
+            columns["features"] = Taken(features, rows)
+        return Block(
+            {n: c if isinstance(c, Taken) else _take(c, rows) for n, c in columns.items()},
+            self.start,
+        )
 
     def batches(self, size: int) -> Iterator["Block"]:
         """Consecutive parts of `size` rows, the last one maybe shorter."""

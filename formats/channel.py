@@ -125,7 +125,7 @@ class Arrays(Stream):
     def _shuffled(self, order: Order, rows: int) -> Iterator[Block]:
         p = permutation(len(self._block), order)
         for start in range(0, len(p), rows):
-            yield self._block[p[start : start + rows]].at(start)
+            yield self._block.pick(p[start : start + rows]).at(start)
 
     def where(self, row: int) -> str:
         """Name a row as it was given, counted from 0 as arrays do."""

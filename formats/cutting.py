@@ -10,7 +10,7 @@ from typing import Any, Literal, TypeAlias, TypeVar, cast
 import numpy as np
 
 from smalgos.errors import RowError
-from smalgos.formats.block import Block, Column, Csr, Ragged
+from smalgos.formats.block import Block, Column, Csr, Ragged, Taken
 
 T = TypeVar("T")
 
@@ -79,11 +79,13 @@ def _column(column: Column, kind: str, dtype: np.dtype[Any]) -> Column:
         ragged = column.tight()  # a slice shares the values of all rows
         return Ragged(ragged.values.astype(dtype), ragged.offsets)
     if kind == "csr":
-        sparse = column if isinstance(column, Csr) else Csr.of(column)
+        sparse = column if isinstance(column, Csr) else Csr.of(np.asarray(column))
         if sparse.dtype == dtype:
             return sparse
         sparse = sparse.tight()
         return Csr(sparse.values.astype(dtype), sparse.indices, sparse.offsets, sparse.width)
+    if isinstance(column, Taken) and column.dtype == dtype:
+        return column
     dense = column.toarray() if isinstance(column, Csr) else column
     return np.require(dense, dtype, ["C", "W"])
 

@@ -22,7 +22,14 @@ def permutation(n: int, order: Order, window: int = 0) -> NDArray[np.int64]:
     """The order of n rows: a function of seed, epoch and window alone."""
     key = np.array([i % 2**64 for i in order], np.uint64)
     counter = np.array([0, window, 0, 0], np.uint64)  # 2**64 draws for each window
-    return np.random.Generator(np.random.Philox(key=key, counter=counter)).permutation(n)
+    # Random high bits, the row in the low bits: no two keys are equal, so any way to sort them
+    # gives the same order (NumPy's own shuffle may change), and the sorted keys hold the rows.
+    low = np.uint64(max(1, n).bit_length())
+    keys = np.random.Philox(key=key, counter=counter).random_raw(n) << low
+    keys |= np.arange(n, dtype=np.uint64)
+    keys.sort()
+    keys &= (np.uint64(1) << low) - np.uint64(1)
+    return keys.view(np.int64)
 
 
 class Reading:
@@ -85,7 +92,7 @@ class Reading:
             for i, window in enumerate(cut(itertools.chain([first], source), self._window)):
                 p = permutation(len(window), order, i)
                 for at in range(0, len(p), self._block_rows):
-                    yield window[p[at : at + self._block_rows]].at(window.start + at)
+                    yield window.pick(p[at : at + self._block_rows]).at(window.start + at)
         except RowError as e:  # its row is counted as the source has them
             raise UserError(f"{self._named(e.row)}: {e.what}") from e
 
@@ -98,5 +105,5 @@ def _bytes(block: Block) -> int:
             total += entries * column.values.itemsize + column.offsets.nbytes
             total += entries * column.indices.itemsize if isinstance(column, Csr) else 0
         else:
-            total += column.nbytes
+            total += np.asarray(column).nbytes
     return max(total, 1)

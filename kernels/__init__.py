@@ -38,7 +38,7 @@ def load(name: str, device: str = "cpu") -> SimpleNamespace:
     -------
     SimpleNamespace
         The functions of the module, and those that all share: `xp`, `asarray`, `to_host`,
-        `device`, `threads`, `run`, `uniforms`, `permutation`, `total`, ...
+        `device`, `threads`, `run`, `uniforms`, `total`, ...
 
     Raises
     ------

@@ -6,6 +6,7 @@ independent of each other; a plan is the list of them.
 """
 
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -52,14 +53,21 @@ def groups(models: int, classes: int = 1) -> list[Group]:
 
 
 def lanes(plan: Sequence[Group], classes: int = 1) -> NDArray[np.int64]:
-    """The column that each lane holds, -1 where it holds none; shape (P, 16)."""
+    """The column that each lane holds, -1 where it holds none; shape (P, 16), read-only."""
+    return _lanes(tuple(plan), classes)
+
+
+@lru_cache(maxsize=16)
+def _lanes(plan: tuple[Group, ...], classes: int) -> NDArray[np.int64]:
     parts = []
     for group in plan:
         part = np.full(group.panels * PANEL, -1)
         columns = group.models * classes
         part[:columns] = group.first * classes + np.arange(columns)
         parts.append(part)
-    return np.concatenate(parts).reshape(-1, PANEL)
+    found = np.concatenate(parts).reshape(-1, PANEL)
+    found.flags.writeable = False
+    return found
 
 
 def pack(w: NDArray[Any], plan: Sequence[Group], classes: int = 1) -> NDArray[np.float32]:

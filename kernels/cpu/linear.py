@@ -10,6 +10,7 @@ the gradient after it.
 """
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -21,7 +22,7 @@ from smalgos.kernels.cpu.layout import Group, groups, pack, spread, unpack
 from smalgos.kernels.cpu.losses import Loss, gradient_panels, link, loss_value_gradient
 from smalgos.kernels.cpu.optimizers import Optimizer, optimizer, slots, step
 from smalgos.kernels.cpu.scores import (
-    AT_ONCE,
+    Standard,
     fold,
     judge,
     score_csr,
@@ -29,6 +30,7 @@ from smalgos.kernels.cpu.scores import (
     score_sparse,
     set_rows,
     sparse_rows,
+    standard,
     standardise,
 )
 from smalgos.kernels.cpu.shared import readable, run
@@ -54,7 +56,6 @@ __all__ = [
     "score_dense",
     "slots",
     "spread",
-    "standardise",
     "start",
     "train_csr",
     "train_dense",
@@ -96,6 +97,8 @@ class Method(NamedTuple):
 class Space(NamedTuple):
     """Scratch of a task; R rows are worked on at once.
 
+    by             Standard, of R rows
+
     raw            (P, R, 16) float32
     grad, folded   (P, d + 1, 16) float32; folded only for sparse rows
     slope          (P, 16) float32
@@ -103,6 +106,7 @@ class Space(NamedTuple):
     factors        (3, 16) float32, the last row zeros
     """
 
+    by: Standard
     raw: NDArray[np.float32]
     grad: NDArray[np.float32]
     folded: NDArray[np.float32]
@@ -136,10 +140,11 @@ def _apply(models, method, t, space, rows, rates, at):
 
 
 @kernel(fastmath=False)
-def _train_dense(X, y, weight, batch, models, rates, t, method, n_models, space):
+def _train_dense(X, picked, y, weight, batch, models, rates, t, method, n_models, space):
     """Train the models of one group on consecutive batches of rows.
 
-    X           (n, d) float32, standardised                              in
+    X           (N, d) float32                                            in
+    picked      (n,) int64, numbers of the rows of X, or (0,): all n = N  in
     y, weight   (n,) float32                                              in
     batch       int64, rows of a batch; the last one may be shorter
     models      Models                                                    in, out
@@ -148,9 +153,12 @@ def _train_dense(X, y, weight, batch, models, rates, t, method, n_models, space)
     method      Method
     n_models    int64, models in the group
     space       Space
+    Returns the first row that is not finite once it is standardised, or -1. No step is taken with
+    its batch.
     """
-    n, d = X.shape
+    n, d = len(y), X.shape[1]
     W, raw, grad, slope = models.W, space.raw, space.grad, space.slope
+    rows_of, stride = space.by.rows, space.by.rows.shape[1]
     at_once = raw.shape[1]
     for first in range(0, n, batch):
         rows = min(batch, n - first)
@@ -158,15 +166,19 @@ def _train_dense(X, y, weight, batch, models, rates, t, method, n_models, space)
         slope[:] = 0
         for a in range(first, first + rows, at_once):
             count = min(at_once, first + rows - a)
+            bad = standardise(X, picked, a, count, space.by)
+            if bad >= 0:
+                return a + bad
             set_rows(raw, count, W, d * PANEL)
-            multiply_add(X, a * d, d, count, np.int64(1), d, W, raw)
+            multiply_add(rows_of, np.int64(0), stride, count, np.int64(1), d, W, raw)
             gradient_panels(
                 method.loss, y[a:], weight[a:], models.positive, method.classes, n_models,
                 raw, count, space.work, models.sums, slope,
             )  # fmt: skip
-            multiply_add(X, a * d, np.int64(1), d, d, count, raw, grad)
+            multiply_add(rows_of, np.int64(0), np.int64(1), d, stride, count, raw, grad)
         _apply(models, method, t, space, rows, rates, first // batch)
         t += 1
+    return -1
 
 
 @inner
@@ -210,6 +222,7 @@ def _train_csr(X, y, weight, batch, models, rates, t, method, n_models, space):
         _unfold(grad, slope, X.shift, X.scale)
         _apply(models, method, t, space, rows, rates, first // batch)
         t += 1
+    return -1
 
 
 def start(
@@ -251,14 +264,15 @@ def start(
 
 
 def _train(
-    work: Callable[..., None],
+    work: Callable[..., int],
     n: int,
     d: int,
+    by: Callable[[], Standard],
     batch: int,
     models: Models,
     rates: NDArray[np.float32],
     plan: Sequence[Group],
-) -> None:
+) -> int:
     """Call work(models, rates, number of models, scratch) for each group with its panels."""
     count = sum(group.panels for group in plan)
     steps = -(-n // batch)
@@ -271,25 +285,29 @@ def _train(
     if not all(x.flags.c_contiguous and x.flags.writeable for x in models):
         raise ValueError("models must be C-ordered and writable")
 
-    def task(given: tuple[int, Group]) -> None:
-        first, group = given
+    tasks, first = [], 0
+    for group in plan:
         part, high = slice(first, first + group.panels), group.panels
+        standardised = by()
         space = Space(
-            aligned(high, AT_ONCE, PANEL),
+            standardised,
+            aligned(high, len(standardised.rows), PANEL),
             aligned(high, d + 1, PANEL),
             aligned(high, d + 1, PANEL),
             aligned(high, PANEL),
             aligned(high * PANEL * PANEL),
             aligned(3, PANEL),
         )
-        work(Models(*(x[part] for x in models)), rates[part], group.models, space)
-
-    starts = np.cumsum([0, *(group.panels for group in plan[:-1])]).tolist()
-    run(task, list(zip(starts, plan, strict=True)))
+        tasks.append((Models(*(x[part] for x in models)), rates[part], group.models, space))
+        first += high
+    return max(run(lambda task: work(*task), tasks))
 
 
 def train_dense(
     X: NDArray[np.float32],
+    picked: NDArray[np.int64] | None,
+    shift: NDArray[np.float32],
+    scale: NDArray[np.float32],
     y: NDArray[np.float32],
     weight: NDArray[np.float32] | None,
     batch: int,
@@ -298,13 +316,16 @@ def train_dense(
     t: int,
     method: Method,
     plan: Sequence[Group],
-) -> None:
+) -> int:
     """Train all models on consecutive batches of rows, the groups side by side.
 
     Parameters
     ----------
-    X : ndarray of float32, shape (n, d)
-        Standardised features.
+    X : ndarray of float32, shape (N, d)
+    picked : ndarray of int64, shape (n,), optional
+        Numbers of the rows of X to learn from. Default: all, in order.
+    shift, scale : ndarray of float32, shape (d,)
+        The models are trained on (x - shift) * scale.
     y, weight : ndarray of float32, shape (n,)
         Labels, and weights of rows; None stands for weights of 1.
     batch : int
@@ -317,14 +338,27 @@ def train_dense(
         Number of the first step, from 1 on.
     method : Method
     plan : list of Group
+
+    Returns
+    -------
+    int
+        Number of the first row (of those picked) that is not finite once it is standardised, or
+        -1. If there is one, models have learnt from the batches before it.
     """
-    y, weight = _labels(y, weight, len(X))
     X = readable(X, np.float32)
+    n = len(X) if picked is None else len(picked)
+    y, weight = _labels(y, weight, n)
+    rows = np.empty(0, np.int64) if picked is None else readable(picked, np.int64)
+    if not X.shape[1:] == shift.shape == scale.shape:
+        raise ValueError(f"rows {X.shape}, shift {shift.shape}, scale {scale.shape} do not fit")
+    if len(rows) and not 0 <= rows.min() <= rows.max() < len(X):
+        raise ValueError(f"rows {rows.min()} to {rows.max()} of {len(X)}")
 
-    def work(share: Models, rates: Any, count: int, space: Space) -> None:
-        _train_dense(X, y, weight, batch, share, rates, t, method, count, space)
+    def work(share: Models, rates: Any, count: int, space: Space) -> int:
+        return _train_dense(X, rows, y, weight, batch, share, rates, t, method, count, space)  # type: ignore[no-any-return]
 
-    _train(work, *X.shape, batch, models, rates, plan)
+    by = partial(standard, shift, scale)
+    return _train(work, n, X.shape[1], by, batch, models, rates, plan)
 
 
 def train_csr(
@@ -356,10 +390,11 @@ def train_csr(
     X = sparse_rows(values, indices, offsets, shift, scale)
     y, weight = _labels(y, weight, len(offsets) - 1)
 
-    def work(share: Models, rates: Any, count: int, space: Space) -> None:
-        _train_csr(X, y, weight, batch, share, rates, t, method, count, space)
+    def work(share: Models, rates: Any, count: int, space: Space) -> int:
+        return _train_csr(X, y, weight, batch, share, rates, t, method, count, space)  # type: ignore[no-any-return]
 
-    _train(work, len(y), len(shift), batch, models, rates, plan)
+    none = np.empty(0, np.float32)  # no rows are standardised
+    _train(work, len(y), len(X.shift), partial(standard, none, none), batch, models, rates, plan)
 
 
 def _labels(y: Any, weight: Any, n: int) -> tuple[Any, Any]:

@@ -19,7 +19,7 @@ from smalgos.kernels.cpu.layout import Group, lanes
 from smalgos.kernels.cpu.losses import Loss, gradient_panels
 from smalgos.kernels.cpu.shared import chunks, readable, run
 from smalgos.kernels.cpu.sparse import gather
-from smalgos.kernels.cpu.tile import PANEL, aligned, multiply_add, to_panels
+from smalgos.kernels.cpu.tile import PANEL, aligned, multiply_add, panels, to_panels
 from smalgos.kernels.cpu.vector import (
     load,
     load_part,
@@ -36,6 +36,7 @@ from smalgos.kernels.cpu.vector import (
 # Rows whose scores and gradients are worked on at once: between the two products they stay in the
 # cache nearest to the core. A multiple of 16; no bit depends on it.
 AT_ONCE = 128
+CACHED = 1 << 16  # float32 numbers of rows that are standardised at once, at most
 
 
 class Sparse(NamedTuple):
@@ -56,24 +57,65 @@ class Sparse(NamedTuple):
 inner = kernel(fastmath=False, inline="always")
 
 
-@kernel(fastmath=False)
-def _standardise(X, shift, scale, out):
-    """out = (X - shift) * scale; the first row with a result that is not finite, or -1.
+class Standard(NamedTuple):
+    """How features are standardised, and where rows that are lie.
 
-    X, out         (n, d) float32        in; out
-    shift, scale   (d,) float32          in
+    shift, scale   (D,) float32, D a multiple of 16, zeros from d on
+    rows           (R, D) float32, scratch: R rows are worked on at once
     """
-    n, d = X.shape
+
+    shift: NDArray[np.float32]
+    scale: NDArray[np.float32]
+    rows: NDArray[np.float32]
+
+
+def standard(shift: Any, scale: Any) -> Standard:
+    """Scratch of a task that standardises rows."""
+    d = len(shift)
+    # An odd number of panels: rows would share places in the cache if they were 4096 bytes apart.
+    wide = (panels(d) | 1) * PANEL
+    at_once = min(AT_ONCE, max(PANEL, CACHED // wide // PANEL * PANEL))
+    given = Standard(aligned(wide), aligned(wide), aligned(at_once, wide))
+    given.shift[:d], given.scale[:d] = shift, scale
+    return given
+
+
+@kernel(fastmath=False)
+def _first_bad(rows, count):
+    """The first of `count` rows that is not finite, or -1."""
+    for r in range(count):
+        for j in range(rows.shape[1]):
+            if not np.isfinite(rows[r, j]):
+                return r
+    return -1
+
+
+@kernel(fastmath=False)
+def standardise(X, picked, first, count, by):
+    """Fill the first rows of `by.rows` with rows of X, standardised.
+
+    X              (n, d) float32                                                   in
+    picked         (m,) int64, numbers of rows of X; (0,) stands for all in order   in
+    first, count   int64, which of these
+    by             Standard                                                         in, out
+    Returns the first of the rows that is not finite, counted from `first`, or -1.
+    """
+    d, wide = X.shape[1], by.rows.shape[1]
+    whole = d // PANEL * PANEL
     zero = splat(0.0)
-    for i in range(n):
-        bad = zero
+    bad = zero
+    for r in range(count):
+        row = first + r
+        if len(picked) > 0:
+            row = picked[row]
         for j in range(0, d, PANEL):
-            at, count = i * d + j, d - j
-            x = (load_part(X, at, count) - load_part(shift, j, count)) * load_part(scale, j, count)
-            store_part(out, at, count, x)
+            at = row * d + j
+            x = load(X, at) if j < whole else load_part(X, at, d - j)
+            x = (x - load(by.shift, j)) * load(by.scale, j)
+            store(by.rows, r * wide + j, x)
             bad = bad + select(magnitude(x) < splat(np.inf), zero, splat(1.0))
-        if sum_lanes(np.float32(0.0), bad) > 0:
-            return i
+    if sum_lanes(np.float32(0.0), bad) > 0:
+        return _first_bad(by.rows, count)
     return -1
 
 
@@ -123,23 +165,25 @@ def _hand_out(raw, count, columns, out, row):
 
 
 @kernel(fastmath=False)
-def _score_dense(X, shift, scale, W, columns, raw, rows, out):
+def _score_dense(X, by, scaled, W, columns, raw, out):
     """Raw scores bias + x W, each one chain of fused multiply-adds over the features.
 
     X              (n, d) float32                                              in
-    shift, scale   (d,) float32 to standardise x on the way, or (0,)           in
+    by             Standard, used if `scaled`                                  in, out
+    scaled         bool
     W              (P, d + 1, 16) float32                                      in
     columns        (P, 2) int64, column of the first lane, number of lanes     in
-    raw, rows      (P, R, 16), (R, d) float32, scratch                         out
+    raw            (P, R, 16) float32, scratch                                 out
     out            (n, models * classes) float32                               out
     """
     n, d = X.shape
+    every = np.empty(0, np.int64)
     for a in range(0, n, raw.shape[1]):
         count = min(raw.shape[1], n - a)
         set_rows(raw, count, W, d * PANEL)
-        if len(shift) > 0:
-            _standardise(X[a : a + count], shift, scale, rows)
-            multiply_add(rows, np.int64(0), d, count, np.int64(1), d, W, raw)
+        if scaled:
+            standardise(X, every, a, count, by)
+            multiply_add(by.rows, np.int64(0), by.rows.shape[1], count, np.int64(1), d, W, raw)
         else:
             multiply_add(X, a * d, d, count, np.int64(1), d, W, raw)
         _hand_out(raw, count, columns, out, a)
@@ -188,32 +232,6 @@ def check_csr(indices: NDArray[np.int32], offsets: NDArray[np.int64], width: int
         raise ValueError(f"columns {used.min()} to {used.max()} in rows of {width} features")
 
 
-def standardise(
-    X: NDArray[Any], shift: NDArray[Any], scale: NDArray[Any], out: NDArray[np.float32]
-) -> int:
-    """out = (X - shift) * scale.
-
-    Parameters
-    ----------
-    X : ndarray of float32, shape (n, d)
-    shift, scale : ndarray of float32, shape (d,)
-    out : ndarray of float32, shape (n, d)
-        May be X.
-
-    Returns
-    -------
-    int
-        Number of the first row with a result that is not finite, or -1. If there is one, rows
-        from it on are not all written.
-    """
-    X, shift, scale = (readable(x, np.float32) for x in (X, shift, scale))
-    if X.shape != out.shape or not X.shape[1:] == shift.shape == scale.shape:
-        raise ValueError(f"shapes {X.shape}, {shift.shape}, {scale.shape}, {out.shape} do not fit")
-    parts = chunks(len(X))
-    bad = run(lambda rows: _standardise(X[rows], shift, scale, out[rows]), parts)
-    return next((part.start + i for part, i in zip(parts, bad, strict=True) if i >= 0), -1)
-
-
 def _columns(plan: Sequence[Group], classes: int) -> NDArray[np.int64]:
     columns = lanes(plan, classes)
     return np.stack([columns[:, 0], (columns >= 0).sum(axis=1)], axis=1)
@@ -244,16 +262,17 @@ def score_dense(
     """
     X, W, columns = readable(X, np.float32), readable(W, np.float32), _columns(plan, classes)
     d = X.shape[1]
+    scaled = shift is not None
     none = np.empty(0, np.float32)
-    shift = none if shift is None else readable(shift, np.float32)
-    scale = none if scale is None else readable(scale, np.float32)
-    if W.shape[:2] != (len(columns), d + 1) or len(shift) not in (0, d) or len(shift) != len(scale):
+    shift, scale = (none if x is None else np.asarray(x) for x in (shift, scale))
+    if W.shape[:2] != (len(columns), d + 1) or not shift.shape == scale.shape == (d * scaled,):
         raise ValueError(f"rows of {d} features: weights are {W.shape}, shift {shift.shape}")
     out = np.empty((len(X), columns[:, 1].sum()), np.float32)
 
     def work(part: slice) -> None:
-        raw, rows = aligned(len(W), AT_ONCE, PANEL), aligned(AT_ONCE if len(shift) else 0, d)
-        _score_dense(X[part], shift, scale, W, columns, raw, rows, out[part])
+        by = standard(shift, scale)
+        raw = aligned(len(W), len(by.rows), PANEL)
+        _score_dense(X[part], by, scaled, W, columns, raw, out[part])
 
     run(work, chunks(len(X)))
     return out

@@ -26,7 +26,6 @@ __all__ = [
     "blas_single",
     "chunks",
     "device",
-    "permutation",
     "readable",
     "run",
     "threads",
@@ -271,23 +270,6 @@ def uniforms(
         part = out[:, word : word + 4]
         np.multiply(bits.reshape(n, 4)[:, : part.shape[1]] >> np.uint64(11), 2.0**-53, out=part)
     return out
-
-
-def permutation(seed: int, epoch: int, n: int) -> NDArray[np.int64]:
-    """A random order of n rows, another one in each epoch.
-
-    Returns
-    -------
-    ndarray of int64, shape (n,)
-    """
-    # Random high bits, the row in the low bits: no two keys are equal, so any way to sort them
-    # gives the same order, and the sorted keys hold the rows.
-    low = np.uint64(max(1, n).bit_length())
-    keys = _philox(seed, "permutation", 0, 0, epoch).random_raw(n) << low
-    keys |= np.arange(n, dtype=np.uint64)
-    keys.sort()
-    keys &= (np.uint64(1) << low) - np.uint64(1)
-    return keys.astype(np.int64)
 
 
 def total(x: NDArray[Any]) -> NDArray[np.float64]:

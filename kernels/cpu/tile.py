@@ -9,6 +9,7 @@ index. So its bits depend neither on the shape of the tiles nor on what is compu
 a chain that is cut in two calls gives the bits of one.
 """
 
+import math
 from typing import Any
 
 import numpy as np
@@ -209,10 +210,10 @@ def scratch(size):
 
 def aligned(*shape: int, dtype: Any = np.float32) -> NDArray[Any]:
     """Zeros that start at a multiple of 64 bytes."""
-    size, item = int(np.prod(shape)), np.dtype(dtype).itemsize
-    buffer = np.zeros(size + 64 // item, dtype)
-    skip = (-buffer.ctypes.data % 64) // item
-    return buffer[skip : skip + size].reshape(shape)
+    size = math.prod(shape) * np.dtype(dtype).itemsize
+    buffer = np.zeros(size + 64, np.uint8)
+    skip = -buffer.__array_interface__["data"][0] % 64
+    return buffer[skip : skip + size].view(dtype).reshape(shape)
 
 
 def panels(columns: int) -> int:

@@ -22,7 +22,7 @@ def check_finite(block: Block) -> None:
 def blame_row(block: Block, i: int) -> None:
     """Raise `RowError` if row i holds a feature that is NaN or infinite, naming its column."""
     row = block.features[i : i + 1]
-    values = row.tight().values if isinstance(row, Csr) else row[0]
+    values = row.tight().values if isinstance(row, Csr) else np.asarray(row)[0]
     bad = np.flatnonzero(~np.isfinite(values))
     if len(bad):
         column = int(row.tight().indices[bad[0]]) if isinstance(row, Csr) else int(bad[0])

@@ -41,6 +41,11 @@ def method_of(loss, optimizer="adam", classes=1, bias_rate=10.0, bias_decay=0.5)
     )
 
 
+def plain(X):
+    """What leaves rows as they are: no choice of rows, shift, scale."""
+    return None, np.zeros(X.shape[1], np.float32), np.ones(X.shape[1], np.float32)
+
+
 def train(X, y, weight, batch, w, method, rates, blocks=None, csr=None, **start):
     """Weights (d + 1, columns), sums (models,) after training; blocks are ends of blocks."""
     models = w.shape[1] // method.classes
@@ -52,7 +57,8 @@ def train(X, y, weight, batch, w, method, rates, blocks=None, csr=None, **start)
         rate = linear.spread(rates[t - 1 : t - 1 + steps], plan, method.classes)
         share = weight if weight is None else weight[a:b]
         if csr is None:
-            linear.train_dense(X[a:b], y[a:b], share, batch, given, rate, t, method, plan)
+            rest = y[a:b], share, batch, given, rate, t, method, plan
+            assert linear.train_dense(X[a:b], *plain(X), *rest) == -1
         else:
             values, indices, offsets, shift, scale = csr
             rows = values, indices, offsets[a : b + 1], shift, scale
@@ -176,7 +182,7 @@ def test_lanes_of_no_model_stay_zero():
         plan = linear.groups(models, classes)
         given = linear.start(w, method, plan, decay=0.1)
         rates = linear.spread(np.full((4, models), 0.1), plan, classes)
-        linear.train_dense(X, y, None, 10, given, rates, 1, method, plan)
+        linear.train_dense(X, *plain(X), y, None, 10, given, rates, 1, method, plan)
         assert not given.W.reshape(4, -1)[:, models * classes :].any()
         assert not given.sums.reshape(-1)[models * classes :].any()
 
@@ -252,24 +258,47 @@ def test_bits_of_scores_depend_on_nothing_else():
         np.testing.assert_array_equal(part[:, 0], dense[:, 17])
 
 
-@pytest.mark.parametrize("d", [1, 7, 16, 40])
-def test_standardise(d):
+@pytest.mark.parametrize("d", [1, 7, 16, 40, 300])
+def test_rows_are_picked_and_standardised(d):
+    n = 2 * AT_ONCE + 9 if COMPILED else 30
+    X, y, _, w = problem(0, "squared", n, d, 3, 1)
     rng = np.random.default_rng(0)
-    X = rng.standard_normal((CHUNK + 50, d)).astype(np.float32)
     shift, scale = rng.standard_normal((2, d)).astype(np.float32)
-    out = np.empty_like(X)
+    picked = rng.integers(0, n, n)
     frozen = X.copy()
     frozen.flags.writeable = False
-    with threads(2):
-        assert linear.standardise(frozen, shift, scale, out) == -1
-    np.testing.assert_array_equal(out, (X - shift) * scale)
-    for row, value in ((CHUNK + 3, np.nan), (40, np.inf), (7, -np.inf), (0, 3e38)):
+    method, plan = method_of("squared"), linear.groups(3)
+    rates = linear.spread(np.full((1, 3), 0.01), plan)
+
+    def go(X, *how):
+        given = linear.start(w, method, plan)
+        bad = linear.train_dense(X, *how, y, None, n, given, rates, 1, method, plan)
+        return bad, given.W.tobytes()
+
+    standard = (X - shift) * scale
+    want = go(standard[picked], *plain(X))
+    assert want[0] == -1
+    assert go(frozen, picked, shift, scale) == want
+    assert go(frozen[picked], None, shift, scale) == want
+
+
+@pytest.mark.parametrize("d", [1, 16, 20])
+def test_rows_that_are_not_finite_are_found(d):
+    n = 2 * AT_ONCE + 9 if COMPILED else 30
+    X, y, _, w = problem(0, "squared", n, d, 3, 1)
+    method, plan = method_of("squared"), linear.groups(3)
+    rates = linear.spread(np.full((-(-n // 10), 3), 0.01), plan)
+    _, zeros, ones = plain(X)
+    for row, value in ((n - 1, np.nan), (25, np.inf), (7, -np.inf), (0, 3e38)):
         X[row, d - 1] = value
-        big = np.full(d, 10, np.float32)
-        with threads(1), np.errstate(all="ignore"):
-            assert linear.standardise(X, shift, big, out) == row
-    assert linear.standardise(X[1:7], shift, scale, out[1:7]) == -1
-    assert linear.standardise(X[:0], shift, scale, out[:0]) == -1
+        given = linear.start(w, method, plan)
+        rest = y, None, 10, given, rates, 1, method, plan
+        with np.errstate(all="ignore"):
+            assert linear.train_dense(X, None, zeros, 10 * ones, *rest) == row
+        assert np.isfinite(given.W).all()
+        back = np.arange(n)[::-1].copy()
+        with np.errstate(all="ignore"):
+            assert linear.train_dense(X, back, zeros, 10 * ones, *rest) == 0
 
 
 @pytest.mark.skipif(not COMPILED, reason="several chunks of rows take long without the JIT")
@@ -299,16 +328,23 @@ def test_wrong_shapes_are_refused():
     given = linear.start(w, method, plan)
     rates = linear.spread(np.full((2, 2), 0.1), plan)
     with pytest.raises(ValueError, match="labels"):
-        linear.train_dense(X, y[1:], None, 10, given, rates, 1, method, plan)
+        linear.train_dense(X, *plain(X), y[1:], None, 10, given, rates, 1, method, plan)
     with pytest.raises(ValueError, match="weights"):
-        linear.train_dense(X, y, weight[1:], 10, given, rates, 1, method, plan)
+        linear.train_dense(X, *plain(X), y, weight[1:], 10, given, rates, 1, method, plan)
     with pytest.raises(ValueError, match="4 features"):
-        linear.train_dense(np.ones((20, 4)), y, None, 10, given, rates, 1, method, plan)
+        linear.train_dense(
+            np.ones((20, 4)), *plain(np.ones((20, 4))), y, None, 10, given, rates, 1, method, plan
+        )
     with pytest.raises(ValueError, match="4 steps"):
-        linear.train_dense(X, y, None, 5, given, rates, 1, method, plan)
+        linear.train_dense(X, *plain(X), y, None, 5, given, rates, 1, method, plan)
+    with pytest.raises(ValueError, match="rows 0 to 20 of 20"):
+        linear.train_dense(X, np.array([0, 20] * 10), *plain(X)[1:], y, None, 10, given, rates, 1,
+                           method, plan)  # fmt: skip
+    with pytest.raises(ValueError, match="shift"):
+        linear.train_dense(X, None, *plain(y[None])[1:], y, None, 10, given, rates, 1, method, plan)
     frozen = given._replace(sums=np.broadcast_to(0.0, given.sums.shape))
     with pytest.raises(ValueError, match="writable"):
-        linear.train_dense(X, y, None, 10, frozen, rates, 1, method, plan)
+        linear.train_dense(X, *plain(X), y, None, 10, frozen, rates, 1, method, plan)
     with pytest.raises(ValueError, match="2 features"):
         linear.score_dense(X[:, :2], given.W, plan)
 

@@ -23,7 +23,7 @@ for code, classes in ((losses.LOGISTIC, 1), (losses.SOFTMAX, 5), (losses.HUBER, 
         method = linear.Method(losses.Loss(code), linear.optimizer(step), classes)
         given = linear.start(np.zeros((54, 9 * classes)), method, plan, decay=0.1, l1=0.01)
         rates = linear.spread(np.full((8, 9), 0.05), plan, classes)
-        linear.train_dense(X, y, None, 100, given, rates, 1, method, plan)
+        linear.train_dense(X, None, X[0], X[1], y, None, 100, given, rates, 1, method, plan)
         for array in (given.W, given.slots, given.sums):
             seen.update(array.tobytes())
         raw = linear.score_dense(X, given.W, plan, classes, X[0], X[1])

@@ -147,24 +147,6 @@ def test_uniforms_are_those_of_philox():
     np.testing.assert_array_equal(shared.uniforms(5, 9, 3, 0, 1, 4)[0], (bits >> 11) * 2.0**-53)
 
 
-@pytest.mark.parametrize("n", [0, 1, 2, 3, 1000, 4096])
-def test_permutation(n):
-    order = shared.permutation(3, 1, n)
-    np.testing.assert_array_equal(np.sort(order), np.arange(n))
-    np.testing.assert_array_equal(order, shared.permutation(3, 1, n))
-    if n > 100:
-        assert (order != shared.permutation(3, 2, n)).any()
-        assert (order != shared.permutation(4, 1, n)).any()
-        assert abs(np.corrcoef(order, np.arange(n))[0, 1]) < 0.15
-
-
-def test_permutations_of_three_are_equally_likely():
-    seen = [tuple(shared.permutation(seed, 0, 3)) for seed in range(600)]
-    counts = [seen.count(order) for order in set(seen)]
-    assert len(counts) == 6
-    assert min(counts) > 60
-
-
 def test_total_is_exact_enough_and_the_same_for_any_n_jobs():
     x = np.random.default_rng(0).standard_normal((3 * shared.CHUNK + 5, 7)).astype(np.float32)
     with shared.threads(1):

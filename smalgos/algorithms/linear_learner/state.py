@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 from smalgos.algorithms.linear_learner.model import LinearModel, kernel_loss
 from smalgos.algorithms.linear_learner.parameters import grid
 from smalgos.algorithms.linear_learner.scaler import Scaler
-from smalgos.errors import NotReady, UserError
-from smalgos.formats.block import Block, Csr
+from smalgos.errors import NotReady, RowError, UserError
+from smalgos.formats.block import Block, Csr, Taken
 from smalgos.kernels import load
 from smalgos.learning import Constant, Factor, MiniBatch, Pass, Spec, Sum, require_shaped
 from smalgos.learning.losses import LOSSES
@@ -119,6 +119,7 @@ class LinearLearnerState(MiniBatch):
             bias_rate=p.bias_lr_mult if p.use_bias else 0.0,
             bias_decay=p.bias_wd_mult,
         )
+        self.shares = None  # what `positive` says, in panels
         first = self.start(d).reshape(d + 1, -1)
         models = self.k.start(first, self.method, self.plan, decay=of_models("wd", float), l1=p.l1)
         self.decay, self.l1 = models.decay, models.l1
@@ -171,16 +172,15 @@ class LinearLearnerState(MiniBatch):
         return labels
 
     def ready(self, block: Block) -> Block:
-        """Labels checked, dense features scaled. Sparse ones are scaled by way of the weights."""
+        """Labels checked, and features but for dense ones to learn from: learning finds a bad row.
+
+        The kernels standardise rows on the way, shuffled ones by their numbers.
+        """
         self.labels_of(block)
-        if isinstance(block.features, Csr):
-            check_finite(block)
+        if self.phase == "train" and not isinstance(block.features, Csr):
             return block
-        scaled = np.empty(block.features.shape, np.float32)
-        bad = self.k.standardise(block.features, self.scaler.mean, self.scaler.scale, scaled)
-        if bad >= 0:
-            blame_row(block, bad)
-        return block.replace(features=scaled)
+        check_finite(block)
+        return block
 
     # -- the scaler
 
@@ -245,10 +245,11 @@ class LinearLearnerState(MiniBatch):
             np.float32
         )
         weights = block.weights
+        if self.shares is None:
+            self.shares = self.packed(self.positive()[None])[:, 0].copy()
         models = self.k.Models(
-            self.weights["w"], self.slots["w"], self.decay, self.l1,
-            self.packed(self.positive()[None])[:, 0].copy(),
-            np.zeros((len(self.weights["w"]), self.decay.shape[1])),
+            self.weights["w"], self.slots["w"], self.decay, self.l1, self.shares,
+            np.zeros(self.decay.shape),
         )  # fmt: skip
         rates = self.k.spread(rates, self.plan, p.classes)
         rest = p.mini_batch_size, models, rates, self.step + 1, self.method, self.plan
@@ -265,7 +266,15 @@ class LinearLearnerState(MiniBatch):
                 *rest,
             )
         else:
-            self.k.train_dense(block.features, labels, weights, *rest)
+            x = block.features
+            given = (x.array, x.rows) if isinstance(x, Taken) else (x, None)
+            mean, scale = self.scaler.mean, self.scaler.scale
+            bad = self.k.train_dense(*given, mean, scale, labels, weights, *rest)
+            if bad >= 0:
+                blame_row(block, bad)
+                raise RowError(
+                    block.start + bad, "standardised features beyond float32: scale the column"
+                )
         sums = self.unpacked(models.sums[:, None])[0]
         return np.asarray(sums.sum(axis=1), np.float64)
 
@@ -350,7 +359,8 @@ class LinearLearnerState(MiniBatch):
                 self.scaler.scale,
             )
         else:
-            raw = self.k.score_dense(x, W, self.plan, p.classes)
+            mean, scale = self.scaler.mean, self.scaler.scale
+            raw = self.k.score_dense(x, W, self.plan, p.classes, mean, scale)
         if p.predictor_type == "regressor":
             raw = raw * np.float32(self.scaler.label_std) + np.float32(self.scaler.label_mean)
         if p.selects_by_score and self.judged_rows < p.num_calibration_samples:
