@@ -34,7 +34,7 @@ def kinds(block: Block) -> dict[str, tuple[str, str, int]]:
     return {name: kind(c) for name, c in block.columns.items()}
 
 
-def conform(block: Block, like: Kinds) -> Block:
+def conform(block: Block, like: Kinds, *, by_number: bool = False) -> Block:
     """The same rows with the columns that `like` names, of its kinds.
 
     Sparse rows become dense and dense ones sparse as asked for; dense columns come C-ordered and
@@ -45,6 +45,8 @@ def conform(block: Block, like: Kinds) -> Block:
     block : Block
     like : mapping
         As `kinds` makes it.
+    by_number : bool
+        Leave a `Taken` of the right dtype as it is.
 
     Returns
     -------
@@ -64,7 +66,9 @@ def conform(block: Block, like: Kinds) -> Block:
         if given_width != width or (given_kind == "ragged") != (kind == "ragged"):
             given, expected = _said(given_kind, given_width), _said(kind, width)
             raise RowError(block.start, f"{name}: {given}, but expected {expected}")
-        columns[name] = _column(column, kind, np.dtype(dtype))
+        if not (by_number and isinstance(column, Taken) and column.dtype == dtype):
+            column = _column(column, kind, np.dtype(dtype))
+        columns[name] = column
     return Block(columns, block.start)
 
 
@@ -84,8 +88,6 @@ def _column(column: Column, kind: str, dtype: np.dtype[Any]) -> Column:
             return sparse
         sparse = sparse.tight()
         return Csr(sparse.values.astype(dtype), sparse.indices, sparse.offsets, sparse.width)
-    if isinstance(column, Taken) and column.dtype == dtype:
-        return column
     dense = column.toarray() if isinstance(column, Csr) else column
     return np.require(dense, dtype, ["C", "W"])
 

@@ -72,7 +72,11 @@ class LinearLearner(Estimator):
 
     @property
     def models_(self) -> list[dict[str, Any]]:
-        """All candidates: what each one varied, and its best score."""
+        """All candidates: what each one varied, and its best ``score``.
+
+        That is the value of ``binary_classifier_model_selection_criteria`` on the validation rows,
+        for other tasks their mean loss; without validation rows the mean training loss.
+        """
         return list(self.model_.notes["models"])
 
     @property

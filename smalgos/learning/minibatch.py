@@ -44,6 +44,7 @@ class MiniBatch(State):
         self.schedule = self.compose(spec)
 
     goal = "min"  # of the value that early stopping looks at
+    by_number = False  # whether `ready` and `learn` take shuffled rows by their numbers
     first_phase = "train"
 
     @abstractmethod
@@ -88,6 +89,7 @@ class MiniBatch(State):
                 "train", self.update, self.end_epoch, prepare=self.ready,
                 rows=self.block_rows(), batch=self.p.mini_batch_size,
                 tail="drop" if self.p.drop_last else "keep", epoch=True, shuffle=self.p.shuffle,
+                by_number=self.by_number,
             )  # fmt: skip
         if self.phase == "validate":
             return Pass(

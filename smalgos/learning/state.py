@@ -281,6 +281,8 @@ class Pass:
     epoch : bool
         One time over what there is to learn: counts for progress, throughput, `seen`.
     shuffle : bool
+    by_number : bool
+        `prepare` takes shuffled rows by their numbers: features that are a `Taken`.
     look : bool
         A look at the first rows before they are learnt from: a source that can be read only once
         gives them again.
@@ -300,6 +302,7 @@ class Pass:
     steps: int = 0
     epoch: bool = False
     shuffle: bool = False
+    by_number: bool = False
     look: bool = False
     hold: bool = False
 

@@ -222,7 +222,8 @@ def _items(state: State, p: Pass, channels: Channels, skip: int) -> Iterator[tup
     def fit(block: Block) -> Block:
         # Weights are the only column that may be absent where train has it.
         columns = state.spec.columns
-        return conform(block, {n: k for n, k in columns.items() if n != "weights" or n in block})
+        like = {n: k for n, k in columns.items() if n != "weights" or n in block}
+        return conform(block, like, by_number=p.by_number)
 
     def prepared(block: Block) -> tuple[Block, int]:
         return prepare(block), len(block)

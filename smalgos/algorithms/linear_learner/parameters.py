@@ -161,8 +161,9 @@ class LinearLearnerParameters(Parameters):
     )
     binary_classifier_model_selection_criteria: str = param(
         default="accuracy", library="loss_function", choices=CRITERIA,
-        doc="what selects model and threshold of a binary_classifier; the estimators' "
-        "loss_function leaves the threshold at 0.5, so that predict agrees with predict_proba",
+        doc="what selects model and threshold of a binary_classifier; without validation rows the "
+        "least training loss selects the model; the estimators' loss_function leaves the "
+        "threshold at 0.5, so that predict agrees with predict_proba",
     )  # fmt: skip
     target_recall: float = param(default=0.8, above=0, below=1, doc="of precision_at_target_recall")
     target_precision: float = param(

@@ -31,6 +31,7 @@ class LinearLearnerState(MiniBatch):
 
     kernels = "linear"
     first_phase = "scale"
+    by_number = True
 
     scaler: Scaler
 
@@ -78,14 +79,14 @@ class LinearLearnerState(MiniBatch):
         if self.phase not in ("scale", "train", "validate", "calibrate", "done"):
             raise UserError(f"there is no phase {self.phase!r}")
         if self.counts is not None:
-            shape = p.num_models, 2, len(self.k.bin_edges())
+            models = 1 if self.phase == "calibrate" else p.num_models
+            shape = models, 2, len(self.k.bin_edges())
             require_shaped("counts", self.counts, shape, np.int64)
-        shapes = {"w": (d + 1, p.classes), "all": self.weights["w"].shape}
         for name, kept in self.best.items():
-            if name not in shapes:
+            if name != "w":
                 raise UserError(f"best.{name} is unknown")
-            require_shaped(f"best.{name}", kept, shapes[name], np.float32)
-        if self.phase == "calibrate" and "all" not in self.best:
+            require_shaped("best.w", kept, (d + 1, p.classes), np.float32)
+        if self.phase == "calibrate" and not self.best:
             raise UserError("the weights to calibrate are missing")
 
     def compose(self, spec: Spec) -> Constant | Factor:
@@ -195,7 +196,7 @@ class LinearLearnerState(MiniBatch):
             )  # fmt: skip
         if self.phase == "calibrate":
             return Pass(
-                "calibrate", self.judge, self.calibrate, prepare=self.ready,
+                "calibrate", self.count, self.calibrate, prepare=self.ready,
                 rows=self.block_rows(), limit=p.num_calibration_samples,
             )  # fmt: skip
         return super().next_pass()
@@ -323,10 +324,7 @@ class LinearLearnerState(MiniBatch):
         finite = np.where(np.isfinite(losses), losses, np.inf)
         if self.validates:
             return float(finite.min()), metrics, {}
-        weights = self.elect(finite)
-        if self.calibrates:
-            weights["all"] = self.weights["w"]
-        return float(finite.min()), metrics, weights
+        return float(finite.min()), metrics, self.elect(finite)
 
     def elect(
         self, values: NDArray[np.float64], thresholds: NDArray[np.float64] | None = None
@@ -345,33 +343,32 @@ class LinearLearnerState(MiniBatch):
 
     def judge(self, block: Block) -> None:
         """Add all models' losses on the rows, in the label's own units, and their scores."""
-        p, x = self.p, block.features
-        W = self.best["all"] if self.phase == "calibrate" else self.weights["w"]
-        if isinstance(x, Csr):
-            raw = self.k.score_csr(
-                x.values,
-                x.indices,
-                x.offsets,
-                W,
-                self.plan,
-                p.classes,
-                self.scaler.mean,
-                self.scaler.scale,
-            )
-        else:
-            mean, scale = self.scaler.mean, self.scaler.scale
-            raw = self.k.score_dense(x, W, self.plan, p.classes, mean, scale)
+        p = self.p
+        raw = self.scored(block.features, self.weights["w"], self.plan)
         if p.predictor_type == "regressor":
             raw = raw * np.float32(self.scaler.label_std) + np.float32(self.scaler.label_mean)
         if p.selects_by_score and self.judged_rows < p.num_calibration_samples:
-            if self.counts is None:
-                self.counts = np.zeros((p.num_models, 2, len(self.k.bin_edges())), np.int64)
-            self.k.histogram(raw, block.labels, self.counts)
+            self.count_scores(raw, block.labels)
         self.k.judge(
             self.method.loss, block.labels, raw, block.weights, self.positive().reshape(-1),
             p.classes, self.judged_loss,
         )  # fmt: skip
         self.judged_rows += len(block)
+
+    def scored(self, x: Any, W: Any, plan: Any) -> NDArray[np.float32]:
+        """Raw scores (n, models * classes) of rows by the models in W."""
+        by = self.p.classes, self.scaler.mean, self.scaler.scale
+        if isinstance(x, Csr):
+            found = self.k.score_csr(x.values, x.indices, x.offsets, W, plan, *by)
+        else:
+            found = self.k.score_dense(x, W, plan, *by)
+        return found  # type: ignore[no-any-return]
+
+    def count_scores(self, raw: NDArray[np.float32], labels: Any) -> None:
+        """Add to the histograms that thresholds are chosen from."""
+        if self.counts is None:
+            self.counts = np.zeros((raw.shape[1], 2, len(self.k.bin_edges())), np.int64)
+        self.k.histogram(raw, labels, self.counts)
 
     def judged(self) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64] | None]:
         """(mean losses, values of the criterion, thresholds or None) of all models."""
@@ -379,7 +376,13 @@ class LinearLearnerState(MiniBatch):
         self.judged_loss, self.judged_rows = np.zeros(self.p.num_models), 0
         if self.counts is None:
             return losses, np.where(np.isfinite(losses), losses, np.inf), None
+        values, thresholds = self.best_thresholds()
+        return losses, values, thresholds
+
+    def best_thresholds(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """(values of the criterion, thresholds) at best, of all models that were counted."""
         p, default = self.p, 0.0 if self.loss.name == "logistic" else self.loss.threshold
+        assert self.counts is not None
         found, values = best_threshold(
             self.counts, self.k.bin_edges(), p.criterion, default=default, f_beta=p.f_beta,
             target_precision=p.target_precision, target_recall=p.target_recall,
@@ -388,7 +391,7 @@ class LinearLearnerState(MiniBatch):
         thresholds = found.astype(np.float64)
         if self.loss.name == "logistic":
             thresholds = np.array([_sigmoid(t) for t in thresholds])
-        return losses, values, thresholds
+        return values, thresholds
 
     def verdict(self) -> tuple[float, dict[str, float], dict[str, Any]]:
         """Judge by the validation rows."""
@@ -409,14 +412,16 @@ class LinearLearnerState(MiniBatch):
         if self.phase == "done" and self.calibrates:
             self.phase = "calibrate"
 
+    def count(self, block: Block) -> None:
+        """Count the scores of rows by the model that is kept."""
+        one = self.k.groups(1, 1)
+        raw = self.scored(block.features, self.k.pack(self.best["w"], one), one)
+        self.count_scores(raw, block.labels)
+
     def calibrate(self) -> None:
-        """Choose model and threshold on the training rows, with the weights of the best epoch."""
-        _, values, thresholds = self.judged()
-        assert thresholds is not None
-        self.scores = values
-        self.best_model = int(values.argmax())
-        self.threshold = float(thresholds[self.best_model])
-        self.best = {"w": self.unpacked(self.best["all"])[:, self.best_model].copy()}
+        """Choose the threshold of the model that is kept, the one of the least training loss."""
+        _, thresholds = self.best_thresholds()
+        self.threshold = float(thresholds[0])
         self.phase = "done"
 
     # -- the model
