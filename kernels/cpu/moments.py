@@ -16,12 +16,13 @@ from numpy.typing import NDArray
 from smalgos._jit import kernel
 from smalgos.kernels.cpu.layout import groups, pack
 from smalgos.kernels.cpu.scores import check_csr, score_csr, score_dense
-from smalgos.kernels.cpu.shared import blas_single, chunks, readable, run
+from smalgos.kernels.cpu.shared import Lent, blas_single, chunks, readable, run
 from smalgos.kernels.cpu.tile import PANEL, aligned, multiply_add, panels
 from smalgos.kernels.cpu.vector import load, load_part, splat, store, widen
 
 __all__ = [
     "ROWS",
+    "Space",
     "add_moments",
     "add_moments_csr",
     "project",
@@ -100,24 +101,53 @@ def _strips(d: int, wide: int) -> list[tuple[int, int]]:
     return [(first, min(d, first + lines)) for first in range(0, d, lines)]
 
 
-def _tiled(X: NDArray[Any], shift: NDArray[Any], first: int, last: int) -> NDArray[np.float64]:
+class Space:
+    """Scratch for sums over rows of d features, of as many tasks as run at once.
+
+    Parameters
+    ----------
+    d : int
+    """
+
+    def __init__(self, d: int) -> None:
+        n_panels = panels(d + 1)
+        wide = n_panels * PANEL
+        self.strips = _strips(d, wide)
+        lines = max(last - first for first, last in self.strips)
+        self.parts = Lent(lambda: aligned(lines, wide, dtype=np.float64))
+        self.tasks = Lent(
+            lambda: (
+                aligned(wide),
+                aligned(AT_ONCE, wide),
+                aligned(n_panels, AT_ONCE + 1, PANEL),
+                aligned(n_panels, HIGH, PANEL),
+            )
+        )
+
+
+def _tiled(
+    X: NDArray[Any], shift: NDArray[Any], first: int, last: int, space: Space
+) -> NDArray[np.float64]:
     """Rows [first, last) of the upper triangle; column d holds the sums of the shifted rows."""
     d = X.shape[1]
-    n_panels = panels(d + 1)
-    wide = n_panels * PANEL
-    padded = aligned(wide)
+    part, scratch = space.parts.get(), space.tasks.get()
+    padded, rows, right, tile = scratch
     padded[:d], padded[d] = shift, -1
-    rows, right = aligned(AT_ONCE, wide), aligned(n_panels, AT_ONCE + 1, PANEL)
-    part = aligned(last - first, wide, dtype=np.float64)
-    _moments(X, padded, first, last, rows, right, aligned(n_panels, HIGH, PANEL), part)
+    part[: last - first] = 0
+    _moments(X, padded, first, last, rows, right, tile, part)
+    space.tasks.put(scratch)
     return part
 
 
-def _stable(X: NDArray[Any], shift: NDArray[Any], first: int, last: int) -> NDArray[np.float64]:
+def _stable(
+    X: NDArray[Any], shift: NDArray[Any], first: int, last: int, space: Space
+) -> NDArray[np.float64]:
     """As `_tiled`, in float64 throughout."""
+    d, part = X.shape[1], space.parts.get()
     z = X.astype(np.float64) - shift
-    left = z if last - first == z.shape[1] else z[:, first:last]  # BLAS knows z' z from others
-    return np.hstack([left.T @ z, left.sum(axis=0)[:, None]])
+    left = z if last - first == d else z[:, first:last]  # BLAS knows z' z from others
+    part[: last - first, :d], part[: last - first, d] = left.T @ z, left.sum(axis=0)
+    return part
 
 
 def add_moments(
@@ -126,6 +156,7 @@ def add_moments(
     gram: NDArray[np.float64],
     total: NDArray[np.float64],
     stable: bool = False,
+    space: Space | None = None,
 ) -> int:
     """Add sum (x - shift)' (x - shift) to gram and sum (x - shift) to total.
 
@@ -138,6 +169,8 @@ def add_moments(
     total : ndarray of float64, shape (d,)
     stable : bool
         Products in float64, too, by BLAS on one thread a task: some four times slower.
+    space : Space, optional
+        Of d features: kept from call to call, it spares time.
 
     Returns
     -------
@@ -149,17 +182,19 @@ def add_moments(
     d = X.shape[1]
     if shift.shape != (d,) or gram.shape != (d, d) or total.shape != (d,):
         raise ValueError(f"rows of {d} features: {shift.shape}, {gram.shape}, {total.shape}")
-    strips = _strips(d, panels(d + 1) * PANEL)
-    tasks = [(rows, *strip) for rows in chunks(len(X), ROWS) for strip in strips]
+    space = space or Space(d)
+    tasks = [(rows, *strip) for rows in chunks(len(X), ROWS) for strip in space.strips]
     products = _stable if stable else _tiled
     with blas_single() if stable else nullcontext():
         for at in range(0, len(tasks), WAVE):
             wave = tasks[at : at + WAVE]
-            parts = run(lambda t: products(X[t[0]], shift, *t[1:]), wave)
+            parts = run(lambda t: products(X[t[0]], shift, *t[1:], space), wave)
             for (rows, first, last), part in zip(wave, parts, strict=True):
-                gram[first:last] += part[:, :d]
-                total[first:last] += part[:, d]
-                if not np.isfinite(part[:, d]).all():
+                gram[first:last] += part[: last - first, :d]
+                sums = part[: last - first, d].copy()
+                total[first:last] += sums
+                space.parts.put(part)
+                if not np.isfinite(sums).all():
                     bad = ~np.isfinite(X[rows]).all(axis=1)
                     if bad.any():
                         return rows.start + int(bad.argmax())

@@ -13,7 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import lru_cache
-from typing import Any, TypeVar
+from typing import Any, Generic, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +22,8 @@ from smalgos.errors import UserError
 
 __all__ = [
     "CHUNK",
+    "Lent",
+    "all_finite",
     "asarray",
     "blas_single",
     "chunks",
@@ -40,6 +42,7 @@ R = TypeVar("R")
 
 xp = np
 device = "cpu"
+ENTRIES = 1 << 20  # of an array that a task looks at
 CHUNK = 4096  # rows of a task: enough work to pay for handing it to a thread, few enough for cache
 
 _jobs: ContextVar[int | None] = ContextVar("n_jobs", default=None)
@@ -270,6 +273,45 @@ def uniforms(
         part = out[:, word : word + 4]
         np.multiply(bits.reshape(n, 4)[:, : part.shape[1]] >> np.uint64(11), 2.0**-53, out=part)
     return out
+
+
+def all_finite(x: NDArray[Any]) -> bool:
+    """Whether no entry of a float array is NaN or infinite.
+
+    A sum is finite only if all its terms are; where it is not, it may only have overflowed.
+    """
+    entries = x.reshape(-1)
+
+    def finite(part: slice) -> bool:
+        with np.errstate(over="ignore", invalid="ignore"):
+            sum_is = bool(np.isfinite(entries[part].sum()))
+        return sum_is or bool(np.isfinite(entries[part]).all())
+
+    return all(run(finite, chunks(len(entries), ENTRIES)))
+
+
+class Lent(Generic[T]):
+    """Scratch that tasks borrow and give back: what the system hands out anew is slow at first.
+
+    Parameters
+    ----------
+    make : callable
+        Makes one more where all are lent.
+    """
+
+    def __init__(self, make: Callable[[], T]) -> None:
+        self._make, self._free = make, deque[T]()
+
+    def get(self) -> T:
+        """Borrow; what is in it has no meaning."""
+        try:
+            return self._free.pop()
+        except IndexError:
+            return self._make()
+
+    def put(self, scratch: T) -> None:
+        """Give back."""
+        self._free.append(scratch)
 
 
 def total(x: NDArray[Any]) -> NDArray[np.float64]:

@@ -86,6 +86,7 @@ class PCAState(State):
         self.gram, self.total = self.k.xp.zeros((d, d)), self.k.xp.zeros(d)
         # Sparse rows are summed about zero: shifted ones would not be sparse.
         self.shift = self.k.xp.zeros(d, np.float32) if spec.sparse else None
+        self.space = self.k.Space(d)
 
     def next_pass(self) -> Pass | None:
         """A look at the first rows for the shift, then all rows once."""
@@ -117,7 +118,7 @@ class PCAState(State):
         if isinstance(x, Csr):
             bad = self.k.add_moments_csr(x.values, x.indices, x.offsets, self.gram, self.total)
         else:
-            bad = self.k.add_moments(x, self.shift, self.gram, self.total, stable)
+            bad = self.k.add_moments(x, self.shift, self.gram, self.total, stable, self.space)
         if bad >= 0:
             blame_row(block, bad)
 
@@ -167,7 +168,7 @@ class PCAModel(Model):
 
     def predict(self, block: Block, **options: Any) -> dict[str, Any]:
         """``{"projection": (n, k)}``, ascending: the first principal component comes last."""
-        check_finite(block)
+        check_finite(block, self.k)
         return {"projection": self.project(block.features)[:, ::-1]}
 
     def project(self, features: Any) -> NDArray[np.float32]:

@@ -1,7 +1,8 @@
 """What all estimators share: constructors made from the tables, fit, partial_fit, save."""
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
@@ -13,11 +14,12 @@ from sklearn.utils.validation import _check_sample_weight, check_is_fitted, vali
 import smalgos
 from smalgos.algorithms import algorithm as algorithm_named
 from smalgos.algorithms import read_model
-from smalgos.errors import UserError
+from smalgos.errors import RowError, UserError
 from smalgos.formats.block import Block
 from smalgos.formats.channel import Arrays, Stream
 from smalgos.learning.model import Algorithm, Model
 from smalgos.learning.progress import Progress
+from smalgos.learning.rows import check_finite, host
 from smalgos.learning.state import Spec, State
 from smalgos.learning.train import train
 
@@ -95,6 +97,7 @@ class Estimator(BaseEstimator):  # type: ignore[misc]
     ) -> Block:
         options: dict[str, Any] = {
             "accept_sparse": "csr", "dtype": np.float32, "order": "C", "reset": reset,
+            "ensure_all_finite": False,
         }  # fmt: skip
         if y is None and reset and self.__sklearn_tags__().target_tags.required:
             raise UserError(
@@ -111,12 +114,33 @@ class Estimator(BaseEstimator):  # type: ignore[misc]
             weights = _check_sample_weight(weights, X, dtype=np.float32, ensure_non_negative=True)
         return Block.of(X, labels, weights)
 
+    @contextmanager
+    def _working(self, k: Any) -> Iterator[None]:
+        """Work on rows of X by so many threads as asked for, and name those that are bad."""
+        try:
+            with k.threads(self.n_jobs):
+                yield
+        except RowError as e:
+            raise UserError(f"X, row {e.row}, counted from 0: {e.what}") from None
+
+    def _finite_block(self, *given: Any, reset: bool = False) -> Block:
+        """As `_block`, without rows that are not finite.
+
+        With `reset`, learning will find those, and there is nothing yet that they could spoil.
+        """
+        block, k = self._block(*given, reset=reset), host()
+        if reset:
+            return block
+        with self._working(k):
+            check_finite(block, k)
+        return block
+
     def _channels(self, block: Block, X_val: Any = None, y_val: Any = None) -> dict[str, Stream]:
         channels: dict[str, Stream] = {"train": Arrays(block)}
         if X_val is not None:
             if y_val is None and "labels" in block:
                 raise UserError("X_val is given without y_val")
-            channels["validation"] = Arrays(self._block(X_val, y_val))
+            channels["validation"] = Arrays(self._finite_block(X_val, y_val))
         elif y_val is not None:
             raise UserError("y_val is given without X_val")
         return channels
@@ -182,7 +206,7 @@ class Estimator(BaseEstimator):  # type: ignore[misc]
         self, X: Any, y: Any = None, sample_weight: Any = None, X_val: Any = None, y_val: Any = None
     ) -> Self:
         again = bool(getattr(self, "warm_start", False)) and hasattr(self, "state_")
-        block = self._block(X, y, sample_weight, reset=not again)
+        block = self._finite_block(X, y, sample_weight, reset=not again)
         channels = self._channels(block, X_val, y_val)
         if again and self.state_.spec.channels == frozenset(channels):
             self.state_.again(getattr(self, "epochs", 1))
@@ -192,7 +216,7 @@ class Estimator(BaseEstimator):  # type: ignore[misc]
 
     def _partial_fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> Self:
         fresh = not hasattr(self, "state_")
-        block = self._block(X, y, sample_weight, reset=fresh)
+        block = self._finite_block(X, y, sample_weight, reset=fresh)
         channels = self._channels(block)
         if fresh:
             self.state_ = self._begin(block, channels)
@@ -207,7 +231,7 @@ class Estimator(BaseEstimator):  # type: ignore[misc]
     def _predict(self, X: Any) -> dict[str, Any]:
         self._check_fitted()
         block = self._block(X).on(self.model_.k)
-        with self.model_.k.threads(self.n_jobs):
+        with self._working(self.model_.k):
             return self.model_.predict(block)
 
     def save(self, path: str | Path, *, state: bool = False) -> None:

@@ -160,8 +160,8 @@ class LinearLearnerClassifier(Classifier, LinearLearner, algorithm="linear-learn
 
     def _raw(self, X: Any) -> NDArray[np.float32]:
         self._check_fitted()
-        block = self._block(X)
-        with self.model_.k.threads(self.n_jobs):
+        block = self._finite_block(X)
+        with self._working(self.model_.k):
             return self.model_.raw(block.features)
 
     @classmethod

@@ -26,8 +26,8 @@ class PCA(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Estimator, algorith
     def transform(self, X: Any) -> NDArray[np.float32]:
         """Coordinates (n_samples, num_components) along the components."""
         self._check_fitted()
-        block = self._block(X)
-        with self.model_.k.threads(self.n_jobs):
+        block = self._finite_block(X)
+        with self._working(self.model_.k):
             return self.model_.project(block.features)
 
     def inverse_transform(self, X: Any) -> NDArray[np.float32]:

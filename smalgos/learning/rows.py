@@ -7,13 +7,18 @@ from numpy.typing import NDArray
 
 from smalgos.errors import RowError, UserError
 from smalgos.formats.block import Block, Csr
+from smalgos.kernels import load
 
 
-def check_finite(block: Block) -> None:
-    """Raise `RowError` for the first feature that is NaN or infinite."""
+def host() -> Any:
+    """What the kernels of all subjects share, for rows that are not on a device yet."""
+    return load("shared", "cpu")
+
+
+def check_finite(block: Block, k: Any) -> None:
+    """Raise `RowError` for the first feature that is NaN or infinite; k are the kernels."""
     features = block.features
-    values = features.tight().values if isinstance(features, Csr) else features
-    if np.isfinite(values.sum(dtype=np.float64)):  # a sum is finite only if all are
+    if k.all_finite(features.tight().values if isinstance(features, Csr) else features):
         return
     for i in range(len(block)):
         blame_row(block, i)
@@ -28,8 +33,12 @@ def blame_row(block: Block, i: int) -> None:
         column = int(row.tight().indices[bad[0]]) if isinstance(row, Csr) else int(bad[0])
         raise RowError(
             block.start + i,
-            f"feature {column} is {values[bad[0]]}; fill or remove what is missing",
+            f"feature {column} is {_said(values[bad[0]])}; fill or remove what is missing",
         )
+
+
+def _said(x: Any) -> str:
+    return "NaN" if np.isnan(x) else "infinite"
 
 
 def check_labels(block: Block, good: NDArray[np.bool_], allowed: str) -> None:

@@ -243,7 +243,7 @@ def evaluate(model: Any, accumulator: Any, stream: Stream, *, limit: int | None 
     """
 
     def checked(block: Block) -> Block:
-        check_finite(block)
+        check_finite(block, model.k)
         return block
 
     try:

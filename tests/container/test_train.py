@@ -261,7 +261,7 @@ BAD = {
     ),
     "NaN in RecordIO": (
         with_train({"a.pbr": records(X[:9], Y[:9]), "b.pbr": records(*changed(7, feature=np.nan))}),
-        r"train/b\.pbr, row 8: feature 1 is nan",
+        r"train/b\.pbr, row 8: feature 1 is NaN",
     ),
     "infinity in CSV": (
         with_train({"a.csv": table(*changed(7, feature=np.inf))}, CSV),
@@ -307,7 +307,7 @@ BAD = {
     ),
     "NaN in test": (
         with_channel("test", {"t.pbr": records(*changed(20, feature=np.nan))}),
-        r"test channel, test/t\.pbr, row 21: feature 1 is nan",
+        r"test channel, test/t\.pbr, row 21: feature 1 is NaN",
     ),
     "infinity in validation": (
         with_channel("validation", {"v.pbr": records(*changed(20, feature=np.inf))}),

@@ -53,7 +53,7 @@ class LinearModel(Model):
 
     def predict(self, block: Block, **options: Any) -> dict[str, Any]:
         """``score`` and, for classifiers, ``predicted_label``."""
-        check_finite(block)
+        check_finite(block, self.k)
         outputs = self.coef.shape[1]
         code = getattr(load("losses", self.k.device), LOSSES[self.loss].kernel)
         scores = self.k.link(code, self.raw(block.features), outputs)

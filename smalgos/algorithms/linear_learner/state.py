@@ -180,7 +180,7 @@ class LinearLearnerState(MiniBatch):
         self.labels_of(block)
         if self.phase == "train" and not isinstance(block.features, Csr):
             return block
-        check_finite(block)
+        check_finite(block, self.k)
         return block
 
     # -- the scaler
@@ -204,7 +204,7 @@ class LinearLearnerState(MiniBatch):
     def measure(self, block: Block) -> None:
         """Give rows to the scaler."""
         labels = self.labels_of(block)
-        check_finite(block)
+        check_finite(block, self.k)
         classified = self.p.predictor_type != "regressor"
         self.scaler.add(block.features, labels, classified=classified)
 
