@@ -50,10 +50,16 @@ class Stream(ABC):
         How many, where that is known beforehand.
     replayable : bool
         Whether there can be more than one full reading.
+    size : int or None
+        Bytes of the source, where known.
+    taken : int
+        Of these, those that the latest reading has taken so far.
     """
 
     rows: int | None = None
     replayable: bool = True
+    size: int | None = None
+    taken: int = 0
 
     @abstractmethod
     def open(
@@ -83,6 +89,10 @@ class Stream(ABC):
         UserError
             Now or while reading, for data that cannot be read.
         """
+
+    def share(self) -> float:
+        """How much of the source the latest reading has taken, 0 to 1; 0 where not known."""
+        return min(self.taken / self.size, 1.0) if self.size else 0.0
 
     @abstractmethod
     def where(self, row: int) -> str:
@@ -163,6 +173,7 @@ class Files(Stream):
     ) -> None:
         self._shards = find(source, single=single)
         self._read = read
+        self.size = sum(shard.size for shard in self._shards)
         self._name = self._shards[0].name.partition("/")[0]
         self._reading = Reading(self._name, None, None)
 
@@ -171,6 +182,7 @@ class Files(Stream):
     ) -> Iterator[Block]:
         """Begin a reading; an error when files disagree about their columns, or have no rows."""
         self._reading = reading = Reading(self._name, order, rows)
+        self.taken = 0
         n = len(self._shards)
         turns = range(n) if order is None else permutation(n, order, window=2**63).tolist()
         return reading.blocks(self._blocks([self._shards[i] for i in turns], reading))
@@ -179,7 +191,7 @@ class Files(Stream):
         first, expected = "", None
         for shard in shards:
             reading.begin(shard.name)
-            for block in shard.blocks(self._read):
+            for block in shard.blocks(self._read, self._count):
                 widths = {name: width for name, (_, _, width) in kinds(block).items()}
                 if expected is None:
                     first, expected = shard.name, widths
@@ -192,6 +204,9 @@ class Files(Stream):
         if not reading.read:
             raise UserError(f"{self._name}: no rows")
 
+    def _count(self, n: int) -> None:
+        self.taken += n
+
     def where(self, row: int) -> str:
         """Name a row by its file, counted from 1 there as editors do."""
         return self._reading.where(row)
@@ -199,8 +214,9 @@ class Files(Stream):
     def fingerprint(self) -> str:
         """Names (below the directory given) and sizes of the files."""
         listed = "".join(f"{s.name.partition('/')[2] or s.name}\t{s.size}\n" for s in self._shards)
-        total = sum(s.size for s in self._shards)
-        return f"{len(self._shards)} files, {total} bytes, {sha256(listed.encode()).hexdigest()}"
+        return (
+            f"{len(self._shards)} files, {self.size} bytes, {sha256(listed.encode()).hexdigest()}"
+        )
 
 
 def _shown(widths: dict[str, int]) -> str:

@@ -169,6 +169,11 @@ def _fit(like: Like | None) -> Callable[[Block], Block]:
         return like
     if like is not None:
         return lambda block: conform(block, like)
+    return like_first()
+
+
+def like_first() -> Callable[[Block], Block]:
+    """What gives blocks the kinds of columns of the first one; a `RowError` for new ones."""
     first: dict[str, tuple[str, str, int]] = {}
 
     def as_first(block: Block) -> Block:

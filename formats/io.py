@@ -5,7 +5,6 @@ import gzip
 import os
 import secrets
 import shutil
-import sys
 from collections.abc import Iterable, Iterator
 from typing import Any, BinaryIO, cast
 
@@ -13,6 +12,7 @@ from smalgos.errors import PlatformError, UserError
 from smalgos.formats.block import Block
 from smalgos.formats.channel import cut, stream
 from smalgos.formats.content_type import ContentType, by_suffix, types, writer
+from smalgos.formats.gathering import gather
 
 GZIP_LEVEL = 6  # gzip's own default; 9 takes several times as long for a few percent
 
@@ -51,7 +51,8 @@ def read(source: Any, content_type: str | ContentType | None = None) -> Block:
     >>> read(b"1,0.5,2\\n0,1.5,3\\n", "text/csv").labels
     array([1., 0.], dtype=float32)
     """
-    whole = next(iter_blocks(source, content_type, block_rows=sys.maxsize), None)
+    rows = stream(source, content_type)
+    whole = gather(rows.open(), rows.share, rows.size)
     if whole is None:
         raise UserError("no rows")
     return whole

@@ -46,18 +46,38 @@ class Shard:
         except OSError as e:
             raise UserError(f"{self.name}: cannot be opened: {e.strerror}") from e
 
-    def blocks(self, read: Callable[[BinaryIO, str], Iterator[Block]]) -> Iterator[Block]:
-        """What a reader makes of the content, unpacked when it is gzip."""
+    def blocks(
+        self,
+        read: Callable[[BinaryIO, str], Iterator[Block]],
+        taken: Callable[[int], None] = lambda n: None,
+    ) -> Iterator[Block]:
+        """What a reader makes of the content, unpacked when it is gzip; see `unpacked`."""
         with self.open() as file:
             packed = file.read(len(GZIP_MAGIC)) == GZIP_MAGIC
             file.seek(0)
-            yield from unpacked(read, file, self.name, packed)
+            yield from unpacked(read, file, self.name, packed, taken)
 
 
 def unpacked(
-    read: Callable[[BinaryIO, str], Iterator[Block]], file: BinaryIO, name: str, packed: bool
+    read: Callable[[BinaryIO, str], Iterator[Block]],
+    file: BinaryIO,
+    name: str,
+    packed: bool,
+    taken: Callable[[int], None] = lambda n: None,
 ) -> Iterator[Block]:
     """The blocks of a file, of its unpacked content if it is gzip.
+
+    Parameters
+    ----------
+    read : callable
+        ``read(file, name) -> Iterator[Block]``.
+    file : binary file object
+    name : str
+        What errors call it.
+    packed : bool
+        Whether it is gzip.
+    taken : callable
+        Told the number of bytes, still packed, of each reading.
 
     Raises
     ------
@@ -66,7 +86,7 @@ def unpacked(
     PlatformError
         When the machine cannot read on.
     """
-    content: Any = _Watched(file, name)
+    content: Any = _Watched(file, name, taken)
     if packed:
         content = gzip.GzipFile(fileobj=content)
     try:
@@ -76,19 +96,21 @@ def unpacked(
 
 
 class _Watched(io.RawIOBase):
-    """A file whose own faults are told from those of who reads it."""
+    """A file whose own faults are told from those of who reads it, and whose bytes are counted."""
 
-    def __init__(self, file: BinaryIO, name: str) -> None:
-        self._file, self._name = file, name
+    def __init__(self, file: BinaryIO, name: str, taken: Callable[[int], None]) -> None:
+        self._file, self._name, self._taken = file, name, taken
 
     def readable(self) -> bool:
         return True
 
     def readinto(self, buffer: Any) -> int:
         try:
-            return cast(int, self._file.readinto(buffer))  # type: ignore[attr-defined]
+            n = cast(int, self._file.readinto(buffer))  # type: ignore[attr-defined]
         except OSError as e:
             raise PlatformError(f"{self._name}: cannot be read on: {e}") from e
+        self._taken(n or 0)
+        return n
 
 
 def find(source: Path_ | bytes | Iterable[Path_], *, single: bool = False) -> list[Shard]:
