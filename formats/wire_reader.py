@@ -103,8 +103,14 @@ def fill(buffer, starts, rows, table, tensor, offsets, values, raw, keys):  # ty
             else:
                 at, end = starts[i] + keys_at, starts[i] + table[row, tensor + KEYS_END]
                 width = table[row, tensor + WIDTH]
-                easy = _read_short_keys(buffer, at, end, count, width, keys, to)
-                for k in range(0 if easy else count):
+                hard = False
+                for k in range(count):
+                    # Most keys are in order: behind the short ones all others are of one length.
+                    rest = count - k
+                    if not hard and (end - at == rest or end - at == 2 * rest):
+                        hard = not _read_short_keys(buffer, at, end, rest, width, keys, to + k)
+                        if not hard:
+                            break
                     number, after = np.int64(buffer[at]), at + 1
                     if number > 127:  # some byte behind it is not, as `walk` saw
                         number, after = number & 127 | np.int64(buffer[after]) << 7, at + 2
