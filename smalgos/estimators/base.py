@@ -2,7 +2,7 @@
 
 import inspect
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
@@ -173,13 +173,15 @@ class Estimator(BaseEstimator):  # type: ignore[misc]
 
     def _train(self, channels: dict[str, Stream]) -> Self:
         reporters: list[Callable[..., Any]] = list(getattr(self, "_callbacks", ()))
+        bar = Progress(type(self).__name__)
         if self.verbose:
-            reporters.append(Progress(type(self).__name__))
+            reporters.append(bar)
 
         def report(event: str, **facts: Any) -> bool:
             return any([bool(r(event, **facts)) for r in reporters])
 
-        train(self.state_, channels, report=report, n_jobs=self.n_jobs)
+        with closing(bar):  # however training ends
+            train(self.state_, channels, report=report, n_jobs=self.n_jobs)
         self.model_ = self.state_.model()
         if hasattr(self, "feature_names_in_"):
             self.model_.notes["feature_names"] = [str(n) for n in self.feature_names_in_]
