@@ -66,8 +66,9 @@ def encode_columns(columns: Sequence[Array | Ragged], *, delimiter: str = ",") -
         joined.append(pc.binary_join(lists, delimiter))
     rows = pc.binary_join_element_wise(*joined, delimiter)
     lines = pc.binary_join_element_wise(rows, "", "\n")
-    text = lines.buffers()[2]
-    return text.to_pybytes() if text else b""
+    # Of a fresh string array: all lines in a row. That of no rows may be larger than nothing.
+    text: bytes = lines.buffers()[2].to_pybytes() if len(lines) else b""
+    return text
 
 
 def _are_integers(values: Array) -> bool:

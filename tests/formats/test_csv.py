@@ -438,3 +438,9 @@ def test_columns_of_a_response():
     assert encode_columns(columns) == b"7,0.1,0.2,\n8,1,2,3\n"
     assert encode_columns([np.array([True, False])]) == b"1\n0\n"
     assert encode_columns([np.array([0.1, 1 / 3])]) == b"0.1\n0.3333333333333333\n"
+
+
+def test_no_rows_are_no_bytes():
+    none = np.zeros(0, np.float32)
+    assert encode_columns([none, none]) == b""
+    assert encode(Block.of(np.zeros((0, 3), np.float32), none)) == b""
