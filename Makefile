@@ -25,7 +25,7 @@ demo: $(VENV)/.have-demo
 test: $(VENV)/.have-test
 	$(PY) -m pytest -m "not slow and not gpu"
 
-test-slow: $(VENV)/.have-test
+test-slow: $(VENV)/.have-test $(VENV)/.have-fuzz
 	$(PY) -m pytest -m "slow and not gpu"
 	NUMBA_DISABLE_JIT=1 $(PY) -m coverage run -m pytest -m "not slow and not gpu and not compiled" \
 		tests/formats tests/kernels tests/learning
