@@ -5,32 +5,43 @@ entry is a number, (n,), or a list of numbers, (n, m), all of them finite. Float
 the shortest decimal that is the same float32 when it is read.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+import json
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
-from smalgos.formats.content_type import CSV, RECORDIO, accept
+from smalgos.formats.content_type import CSV, RECORDIO
+from smalgos.formats.content_type import accept as accepted
 
 Answer: TypeAlias = Mapping[str, NDArray[Any]]
 
+JSON = "application/json"
 JSON_LINES = "application/jsonlines"
 
 # A string array of pyarrow holds 2 GiB; the text of so many numbers stays far below.
 CELLS = 1 << 20
 
+# Up to so many numbers, as a request of one row has, Python joins texts sooner than pyarrow does.
+FEW = 64
+
 
 def json_lines(answer: Answer) -> bytes:
     """One object per row and line: ``{"score": 0.4, "predicted_label": 0}``."""
-    return b"".join(map(_json_lines, _pieces(answer)))
+    return _objects(answer, "\n")
+
+
+def json_list(answer: Answer) -> bytes:
+    """The same objects separated by commas: what stands within the brackets of a list."""
+    return _objects(answer, ", ")[:-2]
 
 
 def csv_lines(answer: Answer) -> bytes:
     """One line per row, fields and the numbers of lists separated by commas; no header."""
-    from smalgos.formats.csv import encode_columns
-
-    return b"".join(encode_columns(list(piece.values())) for piece in _pieces(answer))
+    write = _lines_of_few if _cells_of(answer) <= FEW else _lines_of_many
+    return b"".join(map(write, _pieces(answer)))
 
 
 def records(answer: Answer) -> bytes:
@@ -41,41 +52,141 @@ def records(answer: Answer) -> bytes:
 
 
 ENCODERS: dict[str, Callable[[Answer], bytes]] = {
+    JSON: json_list,
     JSON_LINES: json_lines,
     CSV: csv_lines,
     RECORDIO: records,
 }
 
 
-def encoder(header: str | None = None) -> Callable[[Answer], bytes]:
-    """What writes answers as an Accept list asks for; JSON Lines where it takes anything.
+@dataclass(frozen=True)
+class Encoder:
+    """What writes answers as one content type.
 
-    The bytes of successive answers make one body.
+    Parameters
+    ----------
+    type : str
+        The bare media type: what a response is labelled with.
+    rows : callable
+        ``rows(answer) -> bytes``, without what stands around and between them.
+    parameters : mapping of str to str
+        Of the range of the Accept list that was met: ``verbose=true``.
+    frame : (bytes, bytes, bytes)
+        What stands before the first row, between the rows of two answers, and behind the last.
+    """
+
+    type: str
+    rows: Callable[[Answer], bytes]
+    parameters: Mapping[str, str]
+    frame: tuple[bytes, bytes, bytes] = (b"", b"", b"")
+
+    def encode(self, answer: Answer) -> bytes:
+        """An answer as a body of its own."""
+        return b"".join(self.body([answer]))
+
+    def body(self, answers: Iterable[Answer]) -> Iterator[bytes]:
+        """Successive answers as one body, in pieces."""
+        begin, between, end = self.frame
+        before = begin
+        for answer in answers:
+            if rows := self.rows(answer):
+                yield before + rows
+                before = between
+        yield end if before is between else begin + end
+
+
+def encoder(
+    accept: str | None = None, *, envelope: str = "predictions", default: str = JSON_LINES
+) -> Encoder:
+    """What writes answers as an Accept list asks for.
+
+    Parameters
+    ----------
+    accept : str, optional
+        None and the empty list take anything.
+    envelope : str
+        Key of a JSON document's list of rows: ``{"predictions": [{"score": 0.4}, ...]}``.
+    default : str
+        Media type for whoever takes anything.
+
+    Returns
+    -------
+    Encoder
 
     Raises
     ------
     UserError
         When the list accepts nothing that can be written.
     """
-    return ENCODERS[accept(header, list(ENCODERS), JSON_LINES).type]
+    chosen = accepted(accept, list(ENCODERS), default)
+    frame = (b"", b"", b"")
+    if chosen.type == JSON:
+        frame = f"{{{json.dumps(envelope)}: [".encode(), b", ", b"]}"
+    return Encoder(chosen.type, ENCODERS[chosen.type], chosen.parameters, frame)
+
+
+def _cells_of(answer: Answer) -> int:
+    return sum(values.size for values in answer.values())
 
 
 def _pieces(answer: Answer) -> Iterator[dict[str, NDArray[Any]]]:
     """Some rows at a time, floats in float32, the precision of the original's answers."""
     n = len(next(iter(answer.values()), ()))
-    step = max(CELLS * n // max(sum(v.size for v in answer.values()), 1), 1)
+    step = max(CELLS * n // max(_cells_of(answer), 1), 1)
     for i in range(0, n, step):
         rows = {name: values[i : i + step] for name, values in answer.items()}
         yield {k: v.astype(np.float32) if v.dtype.kind == "f" else v for k, v in rows.items()}
 
 
-def _json_lines(answer: Answer) -> bytes:
+def _lines_of_few(answer: Answer) -> bytes:
+    columns = [_few(values, "", ",") for values in answer.values()]
+    return "".join(f"{','.join(row)}\n" for row in zip(*columns, strict=True)).encode()
+
+
+def _lines_of_many(answer: Answer) -> bytes:
+    from smalgos.formats.csv import encode_columns
+
+    return encode_columns(list(answer.values()))
+
+
+def _objects(answer: Answer, end: str) -> bytes:
+    """A JSON object for each row, each followed by `end`."""
+    write = _objects_of_few if _cells_of(answer) <= FEW else _objects_of_many
+    return b"".join(write(piece, end) for piece in _pieces(answer))
+
+
+def _objects_of_few(answer: Answer, end: str) -> bytes:
+    columns = []
+    for name, values in answer.items():
+        cells = _few(values, ".0", ", ")
+        lists = values.ndim > 1
+        columns.append([f'"{name}": [{c}]' if lists else f'"{name}": {c}' for c in cells])
+    return "".join(f"{{{', '.join(row)}}}{end}" for row in zip(*columns, strict=True)).encode()
+
+
+def _few(values: NDArray[Any], point: str, comma: str) -> list[str]:
+    """The text of each row's entry; `point` follows a float that looks like an integer."""
+    import pyarrow as pa
+
+    flat = values.ravel()
+    if flat.dtype.kind == "f":
+        texts = pa.array(flat).cast(pa.string()).to_pylist()
+        texts = [t if "." in t or "e" in t else t + point for t in texts]
+    else:
+        texts = list(map(str, flat.tolist()))
+    if values.ndim == 1:
+        return texts
+    m = values.shape[1]
+    return [comma.join(texts[i * m : (i + 1) * m]) for i in range(len(values))]
+
+
+def _objects_of_many(answer: Answer, end: str) -> bytes:
     import pyarrow.compute as pc
 
     parts: list[Any] = []
     for name, values in answer.items():
         parts += [f'{", " if parts else "{"}"{name}": ', _cells(values)]
-    lines = pc.binary_join_element_wise(*parts, "}\n", "")
+    lines = pc.binary_join_element_wise(*parts, f"}}{end}", "")
     text: bytes = lines.buffers()[2].to_pybytes()  # of a fresh string array: all of them in a row
     return text
 

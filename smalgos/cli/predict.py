@@ -20,7 +20,7 @@ import click
 @click.option(
     "--accept",
     metavar="TYPE",
-    help="Of the answers: application/jsonlines (default), text/csv or "
+    help="Of the answers: application/jsonlines (default), application/json, text/csv or "
     "application/x-recordio-protobuf.",
 )
 @click.option(
@@ -45,19 +45,23 @@ def predict(
 
     MODEL is a model.safetensors, or the folder that holds it; INPUT may be - for standard input.
     """
-    from smalgos.algorithms import load_model
+    from smalgos.algorithms import algorithm, load_model
     from smalgos.batch import answers
     from smalgos.formats.channel import stream
     from smalgos.formats.responses import encoder
 
-    encode = encoder(accept)
     loaded = load_model(model)
+    chosen = encoder(accept, envelope=algorithm(loaded.algorithm).envelope)
     source: Any = sys.stdin.buffer if data == "-" else data
     rows = stream(source, content_type, label_size=label_size)
     with _target(output) as (file, bar):
-        for answer in answers(loaded, rows, n_jobs=n_jobs):
-            file.write(encode(answer))
-            bar.update(len(next(iter(answer.values()))))
+
+        def counted() -> Iterator[Any]:
+            for answer in answers(loaded, rows, n_jobs=n_jobs):
+                yield answer
+                bar.update(len(next(iter(answer.values()))))
+
+        file.writelines(chosen.body(counted()))
 
 
 @contextlib.contextmanager
