@@ -43,6 +43,15 @@ def test_keys_of_one_and_of_two_bytes_in_one_record():
     assert block.features.indices.tolist() == [2, 300, 7]
 
 
+def test_field_number_0_is_refused_inside_of_groups_too():
+    """The library passes over it there."""
+    group = bytes.fromhex("c33e 05 00000000 c43e")  # 1000 begins, 0 as fixed32, 1000 ends
+    tensor = message(7, message(1, varint(5)) + group)
+    record = message(1, message(1, b"values") + message(2, tensor))
+    with pytest.raises(UserError, match="record 0, byte .*: a field number or wire type"):
+        list(protobuf.read_blocks(io.BytesIO(frame(record)), "f"))
+
+
 # --- model files: the seal is right, what is in it is not
 
 X = np.random.default_rng(0).normal(size=(16, 2)).astype(np.float32)
