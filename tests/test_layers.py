@@ -25,8 +25,13 @@ ALLOWED = {
     "smalgos/container": {
         "smalgos.container", "smalgos.algorithms", "smalgos.learning", "smalgos.formats",
     },
+    "smalgos/serving": {
+        "smalgos.serving", "smalgos.algorithms", "smalgos.learning", "smalgos.formats",
+        # The contract of all containers: where the model is, how lines begin.
+        "smalgos.container.layout", "smalgos.container.log",
+    },
 }  # fmt: skip
-HEAVY = ("numba", "sklearn", "scipy", "pyarrow", "pandas", "tqdm", "click")
+HEAVY = ("numba", "sklearn", "scipy", "pyarrow", "pandas", "tqdm", "click", "starlette", "uvicorn")
 
 
 def imports(path):
@@ -85,3 +90,9 @@ def test_the_container_loads_no_scikit_learn():
         "import smalgos.container.train, smalgos.algorithms\n"
         "for name in smalgos.algorithms.MODULES: smalgos.algorithms.algorithm(name).state"
     )
+
+
+def test_serving_loads_no_scikit_learn_and_the_web_only_when_a_server_starts():
+    assert "sklearn" not in loaded_by("import smalgos.serving.app, smalgos.serving.protocol")
+    loaded = loaded_by("import smalgos.serving.server, smalgos.serving.invoke, smalgos.cli")
+    assert not {"sklearn", "starlette", "uvicorn"} & set(loaded)

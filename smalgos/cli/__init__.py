@@ -7,6 +7,7 @@ import click
 
 from smalgos.cli.check import doctor, warmup
 from smalgos.cli.predict import predict
+from smalgos.cli.serve import serve
 from smalgos.cli.show import algorithms, describe, inspect
 from smalgos.cli.train import container, train
 from smalgos.errors import PlatformError, UserError
@@ -45,5 +46,7 @@ def main() -> None:
     """
 
 
-for _command in (algorithms, describe, train, predict, inspect, warmup, doctor, container):
+for _command in (
+    algorithms, describe, train, predict, serve, inspect, warmup, doctor, container
+):  # fmt: skip
     main.add_command(_command)

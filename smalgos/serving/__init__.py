@@ -1,0 +1,1 @@
+"""The inference container's contract: a model behind HTTP."""

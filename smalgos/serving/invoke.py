@@ -1,0 +1,194 @@
+"""One request to one model, without HTTP: bytes to bytes, or the reason why not."""
+
+import contextlib
+import functools
+import io
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import numpy as np
+
+from smalgos.algorithms import algorithm
+from smalgos.errors import RowError, UserError
+from smalgos.formats.block import Block, Csr
+from smalgos.formats.content_type import (
+    CSV,
+    GUESS_BYTES,
+    RECORDIO,
+    ContentType,
+    Read,
+    guess,
+    reader,
+    types,
+    writer,
+)
+from smalgos.formats.recordio import MAGIC_BYTES, frame
+from smalgos.formats.responses import ENCODERS, JSON, Answer, Encoder, encoder
+from smalgos.learning.model import Model
+
+NAME = "the request"  # what messages call it
+ROWS = 8192  # that are predicted at a time
+CELLS = 1 << 26  # numbers of an answer: their text takes some hundred megabytes
+
+# Types by which a client says nothing of the body: its first bytes tell more.
+SILENT = ("", "application/octet-stream")
+
+
+class Refused(Exception):
+    """A request that gets no answer.
+
+    Parameters
+    ----------
+    status : int
+        Of HTTP.
+    said : str
+        One sentence for the client.
+    """
+
+    def __init__(self, status: int, said: str) -> None:
+        super().__init__(said)
+        self.status, self.said = status, said
+
+
+class Reply(NamedTuple):
+    """An answer: its status (200, or 204 where nothing was asked), body and bare media type."""
+
+    status: int
+    body: bytes
+    type: str
+
+
+def invoke(
+    model: Model,
+    body: bytes,
+    content_type: str = "",
+    accept: str = "",
+    *,
+    default: str = JSON,
+    batch: bool = False,
+) -> Reply:
+    """Answer a request.
+
+    It runs on the calling thread alone, as far as the body is not too long for that (`formats.csv`
+    reads long text by several threads).
+
+    Parameters
+    ----------
+    model : Model
+    body : bytes
+        Rows without labels; empty: nothing is asked. RecordIO may also be one bare record, as
+        batch transform sends them.
+    content_type : str
+        Of the body; where it says nothing, the first bytes do.
+    accept : str
+        Accept list.
+    default : str
+        Media type for who takes anything.
+    batch : bool
+        Whether this is a batch transform job, in which CSV ends with a newline.
+
+    Returns
+    -------
+    Reply
+
+    Raises
+    ------
+    Refused
+        406: nothing acceptable can be written. 415: the content type is not one that can be read.
+        400: the body cannot be read as what it is said to be, or does not fit the model.
+        413: the answer would be too long.
+    """
+    if not body:
+        return Reply(204, b"", "")
+    try:
+        encode = _encoder(accept, default, algorithm(model.algorithm).envelope)
+    except UserError as e:
+        raise Refused(406, str(e)) from e
+    try:
+        asked = _parsed(content_type)
+        if asked.type in SILENT:
+            asked = guess(body[:GUESS_BYTES])
+        read = _reader(str(asked), model.width)
+    except UserError as e:
+        raise Refused(415, str(e)) from e
+    if asked.type == RECORDIO and not body.startswith(MAGIC_BYTES):
+        body = frame(body)
+    try:
+        with model.k.threads(1):
+            written = b"".join(encode.body(_answers(model, body, read)))
+    except RowError as e:
+        raise Refused(400, f"{NAME}, row {e.row + 1}: {e.what}") from e
+    except UserError as e:
+        raise Refused(400, str(e)) from e
+    if encode.type == CSV and not batch:
+        written = written.removesuffix(b"\n")
+    return Reply(200, written, encode.type)
+
+
+@functools.lru_cache(64)
+def _encoder(accept: str, default: str, envelope: str) -> Encoder:
+    return encoder(accept or None, envelope=envelope, default=default)
+
+
+@functools.lru_cache(64)
+def _parsed(content_type: str) -> ContentType:
+    return ContentType.parse(content_type) if content_type else ContentType("")
+
+
+@functools.lru_cache(64)
+def _reader(content_type: str, width: int) -> Read:
+    return reader(content_type, label_size=0, width=width)
+
+
+def _answers(model: Model, body: bytes, read: Read) -> Iterator[Answer]:
+    """{response field: one entry per row} of some rows after others, in the algorithm's order."""
+    order = algorithm(model.algorithm).fields
+    cells = 0
+    for block in read(io.BytesIO(body), NAME):
+        _check_width(model, block)
+        for rows in Block({"features": block.features}, block.start).batches(ROWS):
+            given = model.predict(rows.on(model.k))
+            _check_finite(given, rows)
+            cells += sum(values.size for values in given.values())
+            if cells > CELLS:
+                raise Refused(413, f"the answer has more than {CELLS} numbers: send fewer rows")
+            yield {name: given[name] for name in (*order, *given) if name in given}
+    if not cells:
+        raise UserError(f"{NAME} has no rows")
+
+
+def _check_width(model: Model, block: Block) -> None:
+    given = block.features.shape[1]
+    if given != model.width:
+        labelled = given == model.width + 1
+        hint = ": did you leave the label in? Of text/csv, label_size=1 passes it over"
+        said = f"{given} features, where the model takes {model.width}"
+        raise RowError(block.start, said + (hint if labelled else ""))
+
+
+def _check_finite(answer: Answer, block: Block) -> None:
+    for name, values in answer.items():
+        if values.dtype.kind == "f" and not np.isfinite(values).all():
+            row = int(np.argmin(np.isfinite(values).reshape(len(values), -1).all(axis=1)))
+            what = "a feature is NaN, infinite or too large; fill or remove it"
+            raise RowError(block.start + row, f"no finite {name}: {what}")
+
+
+def warm_up(model: Model) -> int:
+    """Answer a tiny request of each kind, so that no client waits for compilers and imports.
+
+    Returns
+    -------
+    int
+        How many requests there were.
+    """
+    row = np.zeros((1, model.width), np.float32)
+    done = 0
+    for content_type in types():
+        write = writer(content_type, label_size=0)
+        for block in (Block.of(row), Block({"features": Csr.of(row)})):
+            for accept in ENCODERS:
+                with contextlib.suppress(UserError, Refused):  # not every format has sparse rows
+                    invoke(model, write(block), content_type, accept)
+                    done += 1
+    return done
