@@ -5,9 +5,11 @@ environment: the folder of its disk cache, the processor it compiles for, the th
 layer. What the user has set already is left alone (`smalgos doctor` shows all of it).
 """
 
+import atexit
 import functools
 import hashlib
 import os
+import shutil
 import sys
 import tempfile
 from collections.abc import Callable
@@ -40,6 +42,26 @@ def _cache_root() -> Path:
     return Path(tempfile.mkdtemp(prefix="smalgos-"))
 
 
+def _linked(cache: Path) -> Path:
+    """A folder with links to all files of a cache that cannot be written to, as in an image.
+
+    numba leaves alone what it cannot write to, even to read it.
+    """
+    folder = Path(tempfile.mkdtemp(prefix="smalgos-"))
+    atexit.register(_remove, folder, os.getpid())
+    for path in cache.rglob("*"):
+        if path.is_file():
+            link = folder / path.relative_to(cache)
+            link.parent.mkdir(parents=True, exist_ok=True)
+            link.symlink_to(path)
+    return folder
+
+
+def _remove(folder: Path, owner: int) -> None:
+    if os.getpid() == owner:  # not in a process that was forked off
+        shutil.rmtree(folder, ignore_errors=True)
+
+
 def _cpu_name() -> str | None:
     """x86-64-v4 with AVX-512, x86-64-v3 with AVX2: LLVM's own choice for some processors
     schedules the tile kernel at half its speed, and a cache for a level is portable."""
@@ -55,7 +77,11 @@ def _cpu_name() -> str | None:
 def _settle() -> None:
     if "numba" in sys.modules:
         return
-    if "NUMBA_CACHE_DIR" not in os.environ:
+    given = os.environ.get("NUMBA_CACHE_DIR")
+    if given is not None:
+        if os.path.isdir(given) and not os.access(given, os.W_OK):
+            os.environ["NUMBA_CACHE_DIR"] = str(_linked(Path(given)))
+    else:
         # numba sees no edits in other files: the folder is keyed by the content of all of them.
         # The bounds-check flag is not in numba's own key, so it is in ours.
         key = hashlib.sha256(b"".join(p.read_bytes() for p in _sources())).hexdigest()[:16]
