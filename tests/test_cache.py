@@ -16,7 +16,8 @@ if sys.argv[1] == "sealed":
 from smalgos._jit import kernel
 import smalgos.formats.recordio as recordio
 import numpy as np
-recordio.find_records(np.zeros(8, np.uint8), 0, 8, True, np.zeros(1, np.int64), np.zeros(1, np.int64))
+found = np.zeros((2, 1), np.int64)
+recordio.find_records(np.zeros(8, np.uint8), 0, 8, True, *found)
 stats = recordio.find_records.stats
 folder = os.environ["NUMBA_CACHE_DIR"]
 print(json.dumps([folder, sum(stats.cache_hits.values()), sum(stats.cache_misses.values())]))
