@@ -9,7 +9,7 @@ import os
 import time
 from abc import ABC, abstractmethod
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import nullcontext
 from hashlib import sha256
 from pathlib import Path
@@ -17,7 +17,15 @@ from typing import Any, BinaryIO, Literal, cast
 
 from smalgos.errors import UserError
 from smalgos.formats.block import Block
-from smalgos.formats.content_type import GUESS_BYTES, RECORDIO, ContentType, Read, guess, reader
+from smalgos.formats.content_type import (
+    GUESS_BYTES,
+    RECORDIO,
+    ContentType,
+    Read,
+    guess,
+    reader,
+    settled,
+)
 from smalgos.formats.cutting import Kinds, ahead, close, conform, cut, kinds
 from smalgos.formats.reading import ROWS, Order, Reading, permutation
 from smalgos.formats.shards import GZIP_MAGIC, Path_, Peekable, Shard, find, unpacked
@@ -93,6 +101,13 @@ class Stream(ABC):
     def share(self) -> float:
         """How much of the source the latest reading has taken, 0 to 1; 0 where not known."""
         return min(self.taken / self.size, 1.0) if self.size else 0.0
+
+    def settled(self) -> Mapping[str, Any]:
+        """Options of the reader that are settled by a look at all rows: ``{"base": 1, ...}``.
+
+        Other channels of the same job are opened with them.
+        """
+        return {}
 
     @abstractmethod
     def where(self, row: int) -> str:
@@ -173,6 +188,7 @@ class Files(Stream):
     ) -> None:
         self._shards = find(source, single=single)
         self._read = read
+        self._settled: dict[str, Any] | None = None
         self.size = sum(shard.size for shard in self._shards)
         self._name = self._shards[0].name.partition("/")[0]
         self._reading = Reading(self._name, None, None)
@@ -181,11 +197,22 @@ class Files(Stream):
         self, order: Order | None = None, *, limited: bool = False, rows: int | None = None
     ) -> Iterator[Block]:
         """Begin a reading; an error when files disagree about their columns, or have no rows."""
+        self.settled()
         self._reading = reading = Reading(self._name, order, rows)
         self.taken = 0
         n = len(self._shards)
         turns = range(n) if order is None else permutation(n, order, window=2**63).tolist()
         return reading.blocks(self._blocks([self._shards[i] for i in turns], reading))
+
+    def settled(self) -> Mapping[str, Any]:
+        """Options that are settled by a look at all files, once."""
+        if self._settled is None:
+            self._read, self._settled = settled(self._read, self._look)
+        return self._settled
+
+    def _look(self, read: Callable[[BinaryIO, str], Iterator[Any]]) -> Iterator[Any]:
+        for shard in self._shards:
+            yield from shard.blocks(read)
 
     def _blocks(self, shards: list[Shard], reading: Reading) -> Iterator[Block]:
         first, expected = "", None

@@ -1,7 +1,9 @@
 """Content types and Accept lists, parsed; and which module reads and writes which type.
 
 A further format is one module with ``read_blocks(file, name, **options) -> Iterator[Block]`` and
-``encode(block, **options) -> bytes``, and one line in `FORMATS`.
+``encode(block, **options) -> bytes``, and one line in `FORMATS`. Where the bytes of blocks, one
+after another, do not make a file, it has ``write_blocks(file, blocks, **options)``, too; and where
+files do not say all about their columns, ``settle(look, **options) -> dict`` (see `settled`).
 """
 
 import functools
@@ -11,7 +13,7 @@ import math
 import os
 import re
 import zlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import ModuleType
@@ -23,11 +25,20 @@ from smalgos.formats.shards import GZIP_MAGIC, find
 
 Read: TypeAlias = Callable[[BinaryIO, str], Iterator[Block]]
 Write: TypeAlias = Callable[[Block], bytes]
+WriteBlocks: TypeAlias = Callable[[BinaryIO, Iterable[Block]], None]
+# look(read) gives what read(file, name) gives for each file of a channel.
+Look: TypeAlias = Callable[[Callable[[BinaryIO, str], Iterator[Any]]], Iterator[Any]]
 
 CSV = "text/csv"
 RECORDIO = "application/x-recordio-protobuf"
+LIBSVM = "text/libsvm"
+PARQUET = "application/x-parquet"
 
 RECORDIO_MAGIC = bytes.fromhex("0a23d7ce")
+PARQUET_MAGIC = b"PAR1"
+_A_NUMBER = r"[-+]?[.\d][-+.\deE]*"
+# How a line of libsvm begins that is more than a label.
+LIBSVM_LINE = re.compile(rf"{_A_NUMBER}(:{_A_NUMBER})?[ \t]+(qid:\d+[ \t]+)?\d+:{_A_NUMBER}(\s|$)")
 GUESS_BYTES = 4096  # enough for the first line of most tables
 
 # RFC 9110, section 5.6.2; `*` is a token character, so ranges of Accept are parsed alike.
@@ -37,6 +48,18 @@ TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 def _whole(text: str) -> int:
     if not (text.isascii() and text.isdigit()):
         raise ValueError("a whole number from 0 on")
+    return int(text)
+
+
+def _positive(text: str) -> int:
+    if (value := int(text) if text.isascii() and text.isdigit() else 0) < 1:
+        raise ValueError("a whole number from 1 on")
+    return value
+
+
+def _zero_or_one(text: str) -> int:
+    if text not in ("0", "1"):
+        raise ValueError("0 or 1")
     return int(text)
 
 
@@ -71,6 +94,8 @@ class Format:
     parameters : mapping
         Parameter of the content type -> (option of the module's functions, or "" for none; parser
         of its value, whose ValueError says what is allowed).
+    columns : tuple of str
+        What else than features and labels files can hold.
     """
 
     type: str
@@ -78,6 +103,7 @@ class Format:
     aliases: tuple[str, ...] = ()
     suffixes: tuple[str, ...] = ()
     parameters: Mapping[str, tuple[str, Callable[[str], Any]]] = field(default_factory=dict)
+    columns: tuple[str, ...] = ()
 
 
 FORMATS = (
@@ -98,7 +124,25 @@ FORMATS = (
             "encoding": ("encoding", _encoding),
             "delimiter": ("delimiter", str),
             "header": ("", _no_header),
+            "weights": ("weights", _zero_or_one),
         },
+        columns=("weights",),
+    ),
+    Format(
+        LIBSVM,
+        "smalgos.formats.libsvm",
+        aliases=("libsvm", "text/x-libsvm", "application/libsvm"),
+        suffixes=(".libsvm", ".svm", ".svmlight"),
+        parameters={"base": ("base", _zero_or_one), "width": ("width", _positive)},
+        columns=("weights", "groups"),
+    ),
+    Format(
+        PARQUET,
+        "smalgos.formats.parquet",
+        aliases=("parquet", "application/vnd.apache.parquet"),
+        suffixes=(".parquet",),
+        parameters={"label_size": ("label_size", _whole)},
+        columns=("weights", "groups"),
     ),
 )
 
@@ -277,8 +321,50 @@ def reader(content_type: str | ContentType, **defaults: Any) -> Read:
     UserError
         When the type is not supported, a parameter unknown or its value bad.
     """
-    module, options = _loaded(content_type, defaults)
-    return _bound(module.read_blocks, options)
+    return Reader(*_loaded(content_type, defaults))
+
+
+@dataclass(frozen=True)
+class Reader:
+    """What reads files of a content type; see `reader`.
+
+    Parameters
+    ----------
+    module : module
+        Of the format.
+    options : mapping
+        Of its functions; each takes what it knows.
+    """
+
+    module: ModuleType
+    options: Mapping[str, Any]
+
+    def __call__(self, file: BinaryIO, name: str) -> Iterator[Block]:
+        blocks: Iterator[Block] = _bound(self.module.read_blocks, self.options)(file, name)
+        return blocks
+
+
+def settled(read: Read, look: Look) -> tuple[Read, dict[str, Any]]:
+    """A reader that knows what the files of a channel have in common but do not say by themselves.
+
+    Parameters
+    ----------
+    read : callable
+        As `reader` makes it.
+    look : callable
+        ``look(read)`` gives all that ``read(file, name)`` gives, file by file.
+
+    Returns
+    -------
+    (callable, dict)
+        The reader, and the options that were settled: for other channels of the same job.
+    """
+    settle = getattr(read.module, "settle", None) if isinstance(read, Reader) else None
+    if settle is None:
+        return read, {}
+    assert isinstance(read, Reader)
+    found: dict[str, Any] = _bound(settle, read.options)(look)
+    return Reader(read.module, {**read.options, **found}), found
 
 
 def writer(content_type: str | ContentType, **defaults: Any) -> Write:
@@ -292,7 +378,8 @@ def writer(content_type: str | ContentType, **defaults: Any) -> Write:
     Returns
     -------
     callable
-        ``encode(block) -> bytes``; the bytes of successive blocks make one file.
+        ``encode(block) -> bytes``; the bytes of successive blocks make one file, but for formats
+        that have a ``write_blocks``: see `blocks_writer`.
 
     Raises
     ------
@@ -301,19 +388,54 @@ def writer(content_type: str | ContentType, **defaults: Any) -> Write:
         with other labels than the content type says.
     """
     module, options = _loaded(content_type, defaults)
+    encode, check = _bound(module.encode, options), _checked(options)
+    return lambda block: encode(check(block))
+
+
+def blocks_writer(content_type: str | ContentType, **defaults: Any) -> WriteBlocks:
+    """What writes blocks as one file of a content type.
+
+    Parameters
+    ----------
+    content_type, **defaults
+        As for `reader`.
+
+    Returns
+    -------
+    callable
+        ``write_blocks(file, blocks)``, in the memory of a few blocks.
+
+    Raises
+    ------
+    UserError
+        As for `writer`.
+    """
+    module, options = _loaded(content_type, defaults)
+    check = _checked(options)
+    if hasattr(module, "write_blocks"):
+        write_blocks = _bound(module.write_blocks, options)
+        return lambda file, blocks: write_blocks(file, map(check, blocks))
     encode = _bound(module.encode, options)
+
+    def one_by_one(file: BinaryIO, blocks: Iterable[Block]) -> None:
+        for block in blocks:
+            file.write(encode(check(block)))
+
+    return one_by_one
+
+
+def _checked(options: Mapping[str, Any]) -> Callable[[Block], Block]:
+    """A block as it is, if it has the labels that the options say."""
     text = "0,1\n"
     if text.encode(options.get("encoding", "ascii")) != text.encode("ascii"):
         raise UserError(f"{options['encoding']}: text is written as UTF-8; leave the encoding out")
     expected = options.get("label_size")
-    if expected is None:
-        return encode
 
-    def checked(block: Block) -> bytes:
+    def checked(block: Block) -> Block:
         n = 0 if block.labels is None else math.prod(block.labels.shape[1:])
-        if n != expected:
+        if n != (n if expected is None else expected):
             raise UserError(f"label_size={expected}: the rows have {n} labels each")
-        return encode(block)  # type: ignore[no-any-return]
+        return block
 
     return checked
 
@@ -321,10 +443,7 @@ def writer(content_type: str | ContentType, **defaults: Any) -> Write:
 def _loaded(
     content_type: str | ContentType, defaults: Mapping[str, Any]
 ) -> tuple[ModuleType, dict[str, Any]]:
-    asked = ContentType.parse(content_type) if isinstance(content_type, str) else content_type
-    known = _BY_TYPE.get(asked.type)
-    if known is None:
-        raise UserError(f"content type {_short(asked.type)} is not supported: use {_list(types())}")
+    asked, known = _format(content_type)
     options: dict[str, Any] = {}
     for name, text in asked.parameters.items():
         if name not in known.parameters:
@@ -345,6 +464,14 @@ def _loaded(
     return importlib.import_module(known.module), {**defaults, **options}
 
 
+def _format(content_type: str | ContentType) -> tuple[ContentType, Format]:
+    asked = ContentType.parse(content_type) if isinstance(content_type, str) else content_type
+    known = _BY_TYPE.get(asked.type)
+    if known is None:
+        raise UserError(f"content type {_short(asked.type)} is not supported: use {_list(types())}")
+    return asked, known
+
+
 def _bound(function: Callable[..., Any], options: Mapping[str, Any]) -> Callable[..., Any]:
     known = inspect.signature(function).parameters
     return functools.partial(function, **{n: v for n, v in options.items() if n in known})
@@ -353,6 +480,17 @@ def _bound(function: Callable[..., Any], options: Mapping[str, Any]) -> Callable
 def types() -> list[str]:
     """The media types that can be read and written."""
     return sorted(_BY_TYPE)
+
+
+def columns(content_type: str | ContentType) -> tuple[str, ...]:
+    """The columns that files of a content type can hold.
+
+    Raises
+    ------
+    UserError
+        When the type is not supported.
+    """
+    return ("features", "labels", *_format(content_type)[1].columns)
 
 
 def guess(source: str | os.PathLike[str] | bytes, name: str = "") -> ContentType:
@@ -405,12 +543,17 @@ def _by_magic(head: bytes) -> str | None:
             return None
     if head.startswith(RECORDIO_MAGIC):
         return RECORDIO
+    if head.startswith(PARQUET_MAGIC):
+        return PARQUET
     try:
         text = head.decode("utf-8-sig")
     except UnicodeDecodeError as e:
         if e.end < len(head) or e.reason != "unexpected end of data":
             return None
         text = head[: e.start].decode("utf-8-sig")  # the head ends inside a character
-    line = next((s for s in text.splitlines() if s.strip()), "")
+    lines = [s.strip() for s in text.splitlines() if s.strip()]
+    if LIBSVM_LINE.match(next((s for s in lines if not s.startswith("#")), "")):
+        return LIBSVM
+    line = next(iter(lines), "")
     printable = all(c.isprintable() or c == "\t" for c in line)
-    return CSV if printable and "," in line and line.lstrip()[0] not in "{[" else None
+    return CSV if printable and "," in line and line[0] not in "{[" else None

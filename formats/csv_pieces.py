@@ -1,4 +1,4 @@
-"""CSV text cut into pieces of whole rows, in bounded memory."""
+"""Text cut into pieces of whole rows, in bounded memory: of CSV, and of what has no quotes."""
 
 import codecs
 import gzip
@@ -56,8 +56,10 @@ class Recoded:
         return n
 
 
-def read_pieces(file: Any, name: str, size: int, first: bool) -> Iterator[Piece]:
-    """Cut the text behind the last newline outside quotes of each `size` bytes.
+def read_pieces(
+    file: Any, name: str, size: int, first: bool, *, quotes: bool = True
+) -> Iterator[Piece]:
+    """Cut the text behind the last newline, outside quotes if there are such, of each `size` bytes.
 
     The first piece is small: it settles the width, and many a request is no longer.
     """
@@ -83,7 +85,7 @@ def read_pieces(file: Any, name: str, size: int, first: bool) -> Iterator[Piece]
             done += got
             end += got
             last = got == 0
-        cut = _cut(text, end)
+        cut = _cut(text, end) if quotes else max(text.rfind(b"\n", MARGIN, end) + 1, MARGIN)
         if last and end > MARGIN:
             if text[end - 1] != ord("\n"):
                 text[end] = ord("\n")
@@ -95,11 +97,11 @@ def read_pieces(file: Any, name: str, size: int, first: bool) -> Iterator[Piece]
             yield Piece(text, MARGIN + (len(codecs.BOM_UTF8) if mark else 0), cut, last)
             first = False
         if len(carry) > MAX_ROW_BYTES:
-            quote = "a quote that is never closed, or " if b'"' in carry else ""
+            quote = "a quote that is never closed, or " if quotes and b'"' in carry else ""
             raise BadRow(
                 0,
                 f" is longer than {MAX_ROW_BYTES} bytes: there is {quote}no line end,"
-                " or this is no CSV",
+                " or this is another format",
             )
 
 

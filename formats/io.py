@@ -11,7 +11,7 @@ from typing import Any, BinaryIO, cast
 from smalgos.errors import PlatformError, UserError
 from smalgos.formats.block import Block
 from smalgos.formats.channel import cut, stream
-from smalgos.formats.content_type import ContentType, by_suffix, types, writer
+from smalgos.formats.content_type import ContentType, blocks_writer, by_suffix, types
 from smalgos.formats.gathering import gather
 
 GZIP_LEVEL = 6  # gzip's own default; 9 takes several times as long for a few percent
@@ -123,14 +123,12 @@ def write(
                 f"{name or 'the file'}: the name does not tell what to write; "
                 f"give content_type: {' or '.join(types())}"
             )
-    encode = writer(content_type)
+    write_blocks = blocks_writer(content_type)
     if to_file_object:
-        for one in blocks:
-            target.write(encode(one))
+        write_blocks(target, blocks)
         return
     with _replaced(name, packed=name.lower().endswith(".gz")) as file:
-        for one in blocks:
-            file.write(encode(one))
+        write_blocks(file, blocks)
 
 
 @contextlib.contextmanager

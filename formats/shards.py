@@ -112,6 +112,15 @@ class _Watched(io.RawIOBase):
         self._taken(n or 0)
         return n
 
+    def seekable(self) -> bool:
+        return bool(getattr(self._file, "seekable", lambda: False)())
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        return self._file.seek(offset, whence)
+
+    def tell(self) -> int:
+        return self._file.tell()
+
 
 def find(source: Path_ | bytes | Iterable[Path_], *, single: bool = False) -> list[Shard]:
     """The files of a data set in the order in which they are read.

@@ -215,7 +215,7 @@ def test_writer_checks_what_reading_will_rely_on():
         ("text/csv; charset=hex", "charset='hex' must be a character encoding"),
         (
             "text/csv; labelsize=0",
-            "no parameter 'labelsize'; known: charset, delimiter, encoding, header or l",
+            "no parameter 'labelsize'; known: charset, delimiter, encoding, header, l",
         ),
         ("text/csv; header=present", "header='present' must be absent: the algorithms take CSV"),
         ("text/csv; charset=utf-8; encoding=latin-1", "two values for the encoding"),
