@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import http.client
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -163,3 +164,17 @@ def received(connection: socket.socket) -> bytes:
         while part := connection.recv(65536):
             parts.append(part)
     return b"".join(parts)
+
+
+def answered(connection: socket.socket) -> bytes:
+    """One answer, its head and as much body as that says."""
+    text = b""
+    while b"\r\n\r\n" not in text:
+        part = connection.recv(65536)
+        assert part, text
+        text += part
+    head, _, body = text.partition(b"\r\n\r\n")
+    length = int(re.search(rb"content-length: (\d+)", head)[1])  # type: ignore[index]
+    while len(body) < length:
+        body += connection.recv(65536)
+    return head + b"\r\n\r\n" + body
