@@ -95,7 +95,7 @@ class Format:
         Parameter of the content type -> (option of the module's functions, or "" for none; parser
         of its value, whose ValueError says what is allowed).
     columns : tuple of str
-        What else than features and labels files can hold.
+        What files can hold beside features.
     """
 
     type: str
@@ -112,6 +112,7 @@ FORMATS = (
         "smalgos.formats.protobuf",
         aliases=("recordio-protobuf", "x-recordio-protobuf", "application/recordio-protobuf"),
         suffixes=(".pbr", ".pb", ".recordio"),
+        columns=("labels",),
     ),
     Format(
         CSV,
@@ -126,7 +127,7 @@ FORMATS = (
             "header": ("", _no_header),
             "weights": ("weights", _zero_or_one),
         },
-        columns=("weights",),
+        columns=("labels", "weights"),
     ),
     Format(
         LIBSVM,
@@ -134,7 +135,7 @@ FORMATS = (
         aliases=("libsvm", "text/x-libsvm", "application/libsvm"),
         suffixes=(".libsvm", ".svm", ".svmlight"),
         parameters={"base": ("base", _zero_or_one), "width": ("width", _positive)},
-        columns=("weights", "groups"),
+        columns=("labels", "weights", "groups"),
     ),
     Format(
         PARQUET,
@@ -142,7 +143,7 @@ FORMATS = (
         aliases=("parquet", "application/vnd.apache.parquet"),
         suffixes=(".parquet",),
         parameters={"label_size": ("label_size", _whole)},
-        columns=("weights", "groups"),
+        columns=("labels", "weights", "groups"),
     ),
 )
 
@@ -490,7 +491,7 @@ def columns(content_type: str | ContentType) -> tuple[str, ...]:
     UserError
         When the type is not supported.
     """
-    return ("features", "labels", *_format(content_type)[1].columns)
+    return ("features", *_format(content_type)[1].columns)
 
 
 def guess(source: str | os.PathLike[str] | bytes, name: str = "") -> ContentType:

@@ -83,7 +83,7 @@ def _read(file: Any, name: str, label_size: int, weights: bool) -> Iterator[Bloc
                     width = block.features.shape[1]
                     yield block
                     done += len(block)
-        except (pa.ArrowException, OSError) as e:
+        except (pa.ArrowException, OSError, UnicodeDecodeError) as e:
             said = str(e).splitlines()[0] if str(e) else type(e).__name__
             raise UserError(f"{name}: damaged, or no Parquet: {said}") from None
 

@@ -6,6 +6,7 @@ from typing import Any
 import click
 
 from smalgos.cli.check import doctor, warmup
+from smalgos.cli.convert import convert
 from smalgos.cli.predict import predict
 from smalgos.cli.serve import serve
 from smalgos.cli.show import algorithms, describe, inspect
@@ -47,6 +48,6 @@ def main() -> None:
 
 
 for _command in (
-    algorithms, describe, train, predict, serve, inspect, warmup, doctor, container
+    algorithms, describe, train, predict, convert, serve, inspect, warmup, doctor, container
 ):  # fmt: skip
     main.add_command(_command)
