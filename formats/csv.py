@@ -12,6 +12,7 @@ import warnings
 from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any, BinaryIO, Literal, NamedTuple
 
@@ -316,7 +317,8 @@ def _parsed(pieces: Iterator[Piece], table: _Table) -> Iterator[_Rows]:
     pending: deque[Future[_Rows]] = deque()
     bad: Exception | None = None
     width = 0
-    with ThreadPoolExecutor(min(PIECES, os.cpu_count() or 1)) as pool:
+    with ExitStack() as stack:
+        submit: Any = None
         while True:
             try:
                 piece = next(pieces, None)
@@ -331,7 +333,10 @@ def _parsed(pieces: Iterator[Piece], table: _Table) -> Iterator[_Rows]:
             elif piece.last and not pending:
                 yield table.parse(piece, width)
             else:
-                pending.append(pool.submit(table.parse, piece, width))
+                if submit is None:  # even a pool without threads takes as long as a short text
+                    threads = min(PIECES, os.cpu_count() or 1)
+                    submit = stack.enter_context(ThreadPoolExecutor(threads)).submit
+                pending.append(submit(table.parse, piece, width))
             while pending and (len(pending) == PIECES or pending[0].done()):
                 yield pending.popleft().result()
         while pending:
