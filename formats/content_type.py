@@ -340,9 +340,12 @@ class Reader:
     module: ModuleType
     options: Mapping[str, Any]
 
+    @functools.cached_property
+    def _read(self) -> Read:
+        return _bound(self.module.read_blocks, self.options)
+
     def __call__(self, file: BinaryIO, name: str) -> Iterator[Block]:
-        blocks: Iterator[Block] = _bound(self.module.read_blocks, self.options)(file, name)
-        return blocks
+        return self._read(file, name)
 
 
 def settled(read: Read, look: Look) -> tuple[Read, dict[str, Any]]:
@@ -474,8 +477,13 @@ def _format(content_type: str | ContentType) -> tuple[ContentType, Format]:
 
 
 def _bound(function: Callable[..., Any], options: Mapping[str, Any]) -> Callable[..., Any]:
-    known = inspect.signature(function).parameters
+    known = _parameters(function)
     return functools.partial(function, **{n: v for n, v in options.items() if n in known})
+
+
+@functools.cache
+def _parameters(function: Callable[..., Any]) -> frozenset[str]:
+    return frozenset(inspect.signature(function).parameters)
 
 
 def types() -> list[str]:

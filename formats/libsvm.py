@@ -154,20 +154,17 @@ def settle(
     Returns
     -------
     dict
-        ``base`` and ``width``, as far as they were open.
+        ``base`` and ``width``, settled or as given.
     """
-    guess = base is None and label_size > 0
-    if not guess and width is not None:
-        return {}
-    least, most = MOST_INDEX, 0
-    for low, high in look(lambda file, name: survey(file, name, label_size=label_size)):
-        least, most = min(least, low), max(most, high)
-    settled = {}
-    if guess:
-        base = settled["base"] = int(0 < least < MOST_INDEX)
-    if width is None:
-        settled["width"] = most + 1 - (base or 0)
-    return settled
+    if base is None and label_size == 0:
+        base = 0
+    if base is None or width is None:
+        least, most = MOST_INDEX, 0
+        for low, high in look(lambda file, name: survey(file, name, label_size=label_size)):
+            least, most = min(least, low), max(most, high)
+        base = int(0 < least < MOST_INDEX) if base is None else base
+        width = most + 1 - base if width is None else width
+    return {"base": base, "width": width}
 
 
 class _Rows(NamedTuple):

@@ -53,7 +53,7 @@ def predict(
     loaded = load_model(model)
     chosen = encoder(accept, envelope=algorithm(loaded.algorithm).envelope)
     source: Any = sys.stdin.buffer if data == "-" else data
-    rows = stream(source, content_type, label_size=label_size)
+    rows = stream(source, content_type, label_size=label_size, **loaded.reading)
     with _target(output) as (file, bar):
 
         def counted() -> Iterator[Any]:

@@ -135,11 +135,7 @@ def execute(
     parameters = a.parameters.parse(job.hyperparameters)
     check_channels(a, job.channels)
     make_folder(job.model_dir)
-    streams = {
-        name: open_channel(name, config, a.label_size)
-        for name, config in job.channels.items()
-        if name != "model"
-    }
+    streams, settled = open_channels(job.channels, a.label_size)
     state = a.state(parameters, look(job, streams, parameters))
     for name in streams.keys() - {"train"}:
         check_alike(name, job.channels[name], streams[name], state.spec)
@@ -168,6 +164,8 @@ def execute(
         except Interrupted:
             why = "stopped"
             report("scored", state=state, why=why)
+    if settled.get("base"):  # what is not the default: requests are read alike
+        model.notes["libsvm_base"] = settled["base"]
     path = job.model_dir / MODEL_FILE
     model.save(path)
     report("saved", state=state, model=model, path=path)
@@ -186,8 +184,28 @@ def check_channels(a: Algorithm, given: Mapping[str, ChannelConfig]) -> None:
             raise UserError(f"unknown channel {name!r}: {a.name} takes {known}")
 
 
-def open_channel(name: str, config: ChannelConfig, label_size: int) -> Stream:
-    """The rows of a channel.
+def open_channels(
+    given: Mapping[str, ChannelConfig], label_size: int
+) -> tuple[dict[str, Stream], Mapping[str, Any]]:
+    """The rows of the channels, and what those of train settled for all of them.
+
+    Raises
+    ------
+    UserError
+        When there is nothing to read, naming the channel.
+    """
+    streams = {"train": open_channel("train", given["train"], label_size)}
+    try:
+        settled = streams["train"].settled()
+    except UserError as e:
+        raise UserError(f"train channel: {e}") from e
+    for name in given.keys() - {"train", "model"}:
+        streams[name] = open_channel(name, given[name], label_size, **settled)
+    return {name: streams[name] for name in given if name in streams}, settled
+
+
+def open_channel(name: str, config: ChannelConfig, label_size: int, **settled: Any) -> Stream:
+    """The rows of a channel, read with the options that another one settled.
 
     Raises
     ------
@@ -197,9 +215,10 @@ def open_channel(name: str, config: ChannelConfig, label_size: int) -> Stream:
     try:
         if config.mode == "Pipe" or config.content_type:
             return channel(
-                config.path, config.content_type, mode=config.mode, label_size=label_size
-            )
-        return stream(config.path, label_size=label_size)
+                config.path, config.content_type, mode=config.mode, label_size=label_size,
+                **settled,
+            )  # fmt: skip
+        return stream(config.path, label_size=label_size, **settled)
     except UserError as e:
         raise UserError(f"{name} channel: {e}") from e
 

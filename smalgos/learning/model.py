@@ -93,6 +93,11 @@ class Model(Part, ABC):
     def width(self) -> int:
         """Number of features of a row."""
 
+    @property
+    def reading(self) -> dict[str, int]:
+        """Options of readers for its rows, where a format leaves them open (libsvm)."""
+        return {"width": self.width, "base": int(self.notes.get("libsvm_base") == 1)}
+
     @abstractmethod
     def predict(self, block: Block, **options: Any) -> dict[str, Any]:
         """{response field: one entry per row}, on the host, in the original's names."""

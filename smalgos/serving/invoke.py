@@ -108,7 +108,7 @@ def invoke(
         asked = _parsed(content_type)
         if asked.type in SILENT:
             asked = guess(body[:GUESS_BYTES])
-        read = _reader(str(asked), model.width)
+        read = _reader(str(asked), **model.reading)
     except UserError as e:
         raise Refused(415, str(e)) from e
     if asked.type == RECORDIO and not body.startswith(MAGIC_BYTES):
@@ -136,8 +136,8 @@ def _parsed(content_type: str) -> ContentType:
 
 
 @functools.lru_cache(64)
-def _reader(content_type: str, width: int) -> Read:
-    return reader(content_type, label_size=0, width=width)
+def _reader(content_type: str, **reading: int) -> Read:
+    return reader(content_type, label_size=0, **reading)
 
 
 def _answers(model: Model, body: bytes, read: Read) -> Iterator[Answer]:

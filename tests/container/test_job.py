@@ -109,3 +109,38 @@ def test_a_file_that_is_not_there_names_its_channel(tmp_path):
     channels = {"train": ChannelConfig(tmp_path / "none.csv")}
     with pytest.raises(UserError, match=r"train channel: .*none\.csv: no such file"):
         execute(Job("linear-learner", BINARY, channels, tmp_path / "model"))
+
+
+def test_libsvm_is_counted_as_train_is(tmp_path):
+    features, labels = rows(200)
+    features[:, [0, -1]] = 0
+
+    def text(first, n):
+        lines = [
+            " ".join([str(int(y)), *(f"{i + first}:{v:.8g}" for i, v in enumerate(x) if v)])
+            for x, y in zip(features[:n], labels[:n], strict=True)
+        ]
+        return "\n".join(lines) + "\n"
+
+    def train(content, **types):
+        paths = {name: tmp_path / f"{name}.svm" for name in ("train", "validation")}
+        paths["train"].write_text(content)
+        paths["validation"].write_text("1 1:0.5\n0 2:1\n")  # fewer columns, and none called 0
+        channels = {n: ChannelConfig(p, types.get("content_type")) for n, p in paths.items()}
+        return execute(Job("linear-learner", BINARY, channels, tmp_path / "model")).model
+
+    width = features.shape[1]
+    model = train(text(0, 100) + f"0 0:0 {width - 1}:0\n")
+    assert model.width == width
+    assert "libsvm_base" not in model.notes
+    model = train(text(1, 100) + f"0 1:0 {width}:0\n")
+    assert model.width == width
+    assert load_model(tmp_path / "model" / "model.safetensors").reading == {
+        "width": width, "base": 1,
+    }  # fmt: skip
+    model = train(text(1, 100), content_type=f"text/libsvm; base=1; width={width + 3}")
+    assert model.reading == {"width": width + 3, "base": 1}
+    with pytest.raises(UserError, match=r"validation channel.*index 1 is beyond the 1 columns"):
+        train("1 0:1\n0 0:2\n")
+    with pytest.raises(UserError, match=r"^train channel: train.svm, row 2, byte 3: 'x:1' is not"):
+        train("1 0:1\n0 x:1\n")

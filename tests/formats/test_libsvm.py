@@ -271,15 +271,16 @@ def test_files_settle_base_and_width_together(datas, chunk_bytes):
     low_high = list(look(pieces))
     if low_high:
         assert max(high for _, high in low_high) == found["width"] - 1 + found["base"]
-    assert settle(look, base=0) == {"width": found["width"] + found["base"]}
-    assert settle(look, width=9) == {"base": found["base"]}
-    assert settle(look, width=9, base=0) == settle(look, width=9, label_size=0) == {}
+    assert settle(look, base=0) == {"base": 0, "width": found["width"] + found["base"]}
+    assert settle(look, width=9) == {"base": found["base"], "width": 9}
+    assert settle(None, width=9, base=1) == {"base": 1, "width": 9}
+    assert settle(None, width=9, label_size=0) == {"base": 0, "width": 9}
 
 
 def test_requests_are_not_guessed_at():
     read_request = reader(LIBSVM, label_size=0, width=4)
     rows = Files(b"1:5 3:2\n7 2:1\n", read_request)
-    assert rows.settled() == {}
+    assert rows.settled() == {"base": 0, "width": 4}
     block = rows.peek()
     assert block.features.toarray().tolist() == [[0, 5, 0, 2], [0, 0, 1, 0]]
     assert block.labels is None
