@@ -128,6 +128,8 @@ def survey(
             row += len(rows.features)
             if rows.most >= 0:
                 yield rows.least, rows.most
+            if rows.bad:
+                raise BadRow(0, rows.bad)
     except BadRow as e:
         raise grammar.error(row, e) from None
 
@@ -176,6 +178,7 @@ class _Rows(NamedTuple):
     features: Csr
     least: int
     most: int
+    bad: str = ""  # what is wrong with the row behind them
 
 
 @dataclass(frozen=True)
@@ -231,6 +234,7 @@ class _Grammar:
     def parse_oddities(self, text: bytes) -> _Rows:
         """The rows of a piece, one token at a time."""
         rows: list[_Row] = []
+        bad = ""
         for line in text.split(b"\n"):
             # Bytes are counted as the line has them, from 1.
             tokens = [(m[0], m.start() + 1) for m in _TOKEN.finditer(line.partition(b"#")[0])]
@@ -240,7 +244,8 @@ class _Grammar:
                 row = self._row(tokens)
                 _check_form(row, rows[0] if rows else row)
             except ValueError as e:
-                raise BadRow(len(rows), str(e)) from None
+                bad = str(e)
+                break
             rows.append(row)
         lengths = [len(row.entries) for row in rows]
         features = Csr(
@@ -257,6 +262,7 @@ class _Grammar:
             features,
             int(features.indices.min(initial=MOST_INDEX)),
             int(features.indices.max(initial=-1)),
+            bad,
         )
 
     def _row(self, tokens: list[tuple[bytes, int]]) -> "_Row":
@@ -400,17 +406,18 @@ def _read(parsed: Iterator[_Rows], grammar: _Grammar, width: int | None) -> Iter
         if width is None:
             width = max([0, *(rows.most for rows in head)]) + 1
         for rows in _raising(head, bad, parsed):
-            if not len(rows.features):
-                continue
-            first = first or rows
-            for what, given, expected in (
-                ("weight (label:weight)", rows.weights, first.weights),
-                ("qid", rows.groups, first.groups),
-            ):
-                if (given is None) != (expected is None):
-                    raise BadRow(0, _unlike(what, expected is not None))
-            yield grammar.block(rows, row, width)
-            row += len(rows.features)
+            if len(rows.features):
+                first = first or rows
+                for what, given, expected in (
+                    ("weight (label:weight)", rows.weights, first.weights),
+                    ("qid", rows.groups, first.groups),
+                ):
+                    if (given is None) != (expected is None):
+                        raise BadRow(0, _unlike(what, expected is not None))
+                yield grammar.block(rows, row, width)
+                row += len(rows.features)
+            if rows.bad:
+                raise BadRow(0, rows.bad)
     except BadRow as e:
         raise grammar.error(row, e) from None
 

@@ -2,7 +2,7 @@
 
 import sys
 from collections.abc import Iterable, Iterator, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -68,7 +68,7 @@ def convert(
     if to is None:
         known = listed(types(), "or")
         raise UserError(f"{target}: the name does not tell the format; give --to: {known}")
-    options = {} if label_size is None else {"label_size": label_size}
+    options: dict[str, Any] = {} if label_size is None else {"label_size": label_size}
     rows = stream(sys.stdin.buffer if source == "-" else source, from_, **options)
     blocks = _kept(_watched(rows, source, shown=target != "-"), drop, columns(to), to)
     try:
@@ -87,7 +87,8 @@ def _watched(rows: "Stream", name: str, *, shown: bool) -> Iterator["Block"]:
         desc=f"convert {name}", total=rows.size, unit="B", unit_scale=True, dynamic_ncols=True,
         disable=None if shown else True,
     ) as bar:  # fmt: skip
-        for block in ahead(rows.open()):
+        blocks: Iterator[Block] = ahead(rows.open())
+        for block in blocks:
             yield block
             bar.update(rows.taken - bar.n)
 

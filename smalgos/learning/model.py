@@ -94,7 +94,7 @@ class Model(Part, ABC):
         """Number of features of a row."""
 
     @property
-    def reading(self) -> dict[str, int]:
+    def reading(self) -> dict[str, Any]:
         """Options of readers for its rows, where a format leaves them open (libsvm)."""
         return {"width": self.width, "base": int(self.notes.get("libsvm_base") == 1)}
 

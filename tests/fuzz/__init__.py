@@ -5,7 +5,7 @@ Two workers look for inputs that break it, in processes of their own that may di
 
 - `guided`, with the JIT off, lets a coverage-guided fuzzer (atheris) change small files;
 - `mutants` gives the compiled readers files that are wrong on purpose (`recordio_files`,
-  `csv_files`, `model_files`), in memory that ends where the arrays do (`fence`).
+  `csv_files`, `libsvm_files`, `model_files`), in memory that ends where the arrays do (`fence`).
 
 What they find becomes a test in `test_regressions`. By hand:
 

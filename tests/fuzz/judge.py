@@ -13,6 +13,7 @@ from google.protobuf.unknown_fields import UnknownFieldSet
 
 from smalgos.formats.protobuf import message_classes
 from tests.reference import csv as reference_csv
+from tests.reference import libsvm as reference_libsvm
 from tests.reference.protobuf import MAGIC, tensor
 
 # Faults that the library passes over: it takes a known field of a wrong wire type for an unknown
@@ -193,3 +194,38 @@ def table(text: bytes, rows: dict[str, np.ndarray], error: str, options: dict[st
             assert name not in rows
         else:
             _assert_numbers(rows[name].reshape(-1), want.reshape(-1))
+
+
+def sparse_text(
+    text: bytes, rows: dict[str, np.ndarray], error: str, options: dict[str, Any]
+) -> None:
+    """Assert that the rows of libsvm, and the error behind them, are right."""
+    bad: reference_libsvm.Bad | None = None
+    good: list[Any] = []
+    try:
+        good = reference_libsvm.read(text, **options)
+    except reference_libsvm.Bad as e:
+        bad = e
+    if bad:
+        named = re.search(r", row (\d+)\b", error)
+        assert named, f"accepted, or no row named, but {bad!r}: {error!r}"
+        assert int(named[1]) == bad.row, f"row {bad.row} is the bad one: {error}"
+        return
+    assert not error, f"refused without need: {error}"
+    if not rows:
+        assert not good
+        return
+    entries = [row[3] for row in good]
+    assert rows["length"].tolist() == list(map(len, entries))
+    assert rows["width"].tolist() == [options["width"]]
+    assert rows["column"].tolist() == [column for row in entries for column in row]
+    values = [value for row in entries for value in row.values()]
+    _assert_numbers(rows["value"], np.array(values, np.float32))
+    for name, i in (("labels", 0), ("weights", 1), ("groups", 2)):
+        wanted = [row[i] for row in good]
+        if wanted[0] is None:
+            assert name not in rows
+        elif name == "groups":
+            assert rows[name].tolist() == wanted
+        else:
+            _assert_numbers(rows[name], np.array(wanted, np.float32))

@@ -14,7 +14,7 @@ import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from tests.fuzz import csv_files, model_files, properties, recordio_files, seeds
+from tests.fuzz import csv_files, libsvm_files, model_files, properties, recordio_files, seeds
 from tests.fuzz.fence import Fence, limit_memory
 from tests.fuzz.spoil import pick, spoil
 
@@ -34,6 +34,7 @@ GENERATORS: dict[str, Callable[[random.Random], Iterator[bytes]]] = {
     "recordio": recordio_files.generate,
     "csv": csv_files.generate,
     "lines": csv_files.single_lines,
+    "libsvm": libsvm_files.generate,
     "gzip": packed_files,
     "model": model_files.generate,
 }

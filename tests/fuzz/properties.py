@@ -23,7 +23,7 @@ import scipy.sparse
 import smalgos
 from smalgos import formats
 from smalgos.errors import UserError
-from smalgos.formats import csv, protobuf
+from smalgos.formats import csv, libsvm, protobuf
 from smalgos.formats.block import Block, Csr
 from smalgos.formats.csv_rows import parse_rows
 from smalgos.formats.floats import MARGIN
@@ -236,6 +236,21 @@ def line(data: bytes) -> bool:
     return n > 0
 
 
+def sparse_text(data: bytes) -> bool:
+    """Read a file of libsvm, the first byte of which chooses the options."""
+    code, text = data[0] if data else 0, data[1:]
+    width = (2**31 - 1, 8)[code >> 2 & 1]
+    options = {"base": code & 1, "label_size": 1 - (code >> 1 & 1), "width": width}
+
+    def read(file: Any, chunk_bytes: int) -> Iterator[Block]:
+        return libsvm.read_blocks(file, NAME, chunk_bytes=8 * chunk_bytes, **options)
+
+    rows, error = any_cut(text, read)
+    if due("judge", data):
+        judge.sparse_text(text, rows, error, options)
+    return not error
+
+
 TYPES = ("application/x-recordio-protobuf", "text/csv", "text/csv; label_size=0", None)
 
 
@@ -310,6 +325,7 @@ PROPERTIES: dict[str, Callable[[bytes], bool]] = {
     "recordio": recordio,
     "csv": table,
     "lines": line,
+    "libsvm": sparse_text,
     "gzip": packed,
     "model": model,
 }

@@ -105,6 +105,23 @@ def table() -> list[bytes]:
     ]
 
 
+LIBSVM_TEXTS = (
+    b"1 1:2.5 3:-3\n0 2:.5 7:5.\n",
+    b"-1:0.5 qid:3 1:2e3 # note\r\n1:2 qid:3 12345678:nan\r\n",
+    b"\xef\xbb\xbf# first\n\n1 3:4 2:1\n 0\t1:1 \n",
+    b"1 2147483646:1 0:0.12345678901234567\n",
+    b"3:1 4:2\n7 1:1\n",
+    b"1 1:1 1:2\n",
+    b"1 0000000001:123456789012345678901234567890\n0 999999999999:1\n",
+    b"1 1:x\n",
+)
+
+
+def libsvm() -> list[bytes]:
+    """Files of libsvm, behind a byte for the options."""
+    return [bytes([code]) + text for text in LIBSVM_TEXTS for code in range(4)]
+
+
 def packed() -> list[bytes]:
     """The same packed, behind a byte for the content type."""
     records = [b"\0" + gzip.compress(data[1:]) for data in recordio() if data[0] == 0]
@@ -170,6 +187,7 @@ SEEDS: dict[str, Callable[[], list[bytes]]] = {
     "recordio": recordio,
     "csv": table,
     "lines": lambda: [b"1,2.5,-3\n"],
+    "libsvm": libsvm,
     "gzip": packed,
     "model": model,
 }

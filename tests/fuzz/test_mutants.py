@@ -1,4 +1,4 @@
-"""5 million files that are wrong on purpose, against the compiled readers."""
+"""5.5 million files that are wrong on purpose, against the compiled readers."""
 
 import json
 
@@ -12,6 +12,7 @@ LENGTHS = {
     "csv": (500_000, 2),
     "gzip": (100_000, 1),
     "lines": (1_900_000, 1),
+    "libsvm": (500_000, 2),
     "model": (500_000, 4),
 }
 QUICK = 500
@@ -46,7 +47,7 @@ def test_no_file_breaks_a_reader(reader, part, tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("reader", ["recordio", "csv", "lines"])
+@pytest.mark.parametrize("reader", ["recordio", "csv", "lines", "libsvm"])
 def test_no_file_leads_an_index_astray(reader, tmp_path):
     """What stays in the pages of an array, numba's own checks of every index see."""
     run([reader], scaled(100_000), 100, tmp_path, NUMBA_BOUNDSCHECK="1")

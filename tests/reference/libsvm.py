@@ -39,14 +39,14 @@ def read(data, *, base=0, width=None, label_size=1):
         elif ":" not in tokens[0]:
             tokens.pop(0)
         if tokens and re.fullmatch(r"qid:[0-9]+", tokens[0]):
-            group = int(tokens.pop(0)[4:])
+            group = int(tokens.pop(0)[4:].lstrip("0")[:20] or "0")
             if group >= 2**63:
                 raise Bad(at, "great group")
         for token in tokens:
             index, colon, value = token.partition(":")
             if not colon or not re.fullmatch("[0-9]+", index):
                 raise Bad(at, f"no entry: {token!r}")
-            column = int(index) - base
+            column = int(index.lstrip("0")[:20] or "0") - base
             if not 0 <= column <= 2**31 - 2 or column in entries:
                 raise Bad(at, f"bad index: {token!r}")
             entries[column] = number(value, at)
