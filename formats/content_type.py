@@ -33,6 +33,8 @@ CSV = "text/csv"
 RECORDIO = "application/x-recordio-protobuf"
 LIBSVM = "text/libsvm"
 PARQUET = "application/x-parquet"
+JSON = "application/json"
+JSON_LINES = "application/jsonlines"
 
 RECORDIO_MAGIC = bytes.fromhex("0a23d7ce")
 PARQUET_MAGIC = b"PAR1"
@@ -43,6 +45,9 @@ GUESS_BYTES = 4096  # enough for the first line of most tables
 
 # RFC 9110, section 5.6.2; `*` is a token character, so ranges of Accept are parsed alike.
 TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+
+# How a JSON document of rows begins, or a row of JSON Lines.
+ROW_BEGINS = re.compile(r'\s*\{\s*"(instances|features|data)"')
 
 
 def _whole(text: str) -> int:
@@ -69,6 +74,12 @@ def _encoding(text: str) -> str:
     except (LookupError, ValueError):
         raise ValueError("a character encoding that Python knows, such as utf-8") from None
     return text.lower()
+
+
+def _utf_8(text: str) -> str:
+    if text.lower() not in ("utf-8", "utf8"):
+        raise ValueError("utf-8: JSON is nothing else")
+    return ""
 
 
 def _no_header(text: str) -> str:
@@ -128,6 +139,20 @@ FORMATS = (
             "weights": ("weights", _zero_or_one),
         },
         columns=("labels", "weights"),
+    ),
+    Format(
+        JSON,
+        "smalgos.formats.json_document",
+        aliases=("json",),
+        suffixes=(".json",),
+        parameters={"charset": ("", _utf_8)},
+    ),
+    Format(
+        JSON_LINES,
+        "smalgos.formats.jsonlines",
+        aliases=("jsonlines", "application/x-jsonlines", "application/jsonl"),
+        suffixes=(".jsonl", ".jsonlines", ".ndjson"),
+        parameters={"charset": ("", _utf_8)},
     ),
     Format(
         LIBSVM,
@@ -560,6 +585,8 @@ def _by_magic(head: bytes) -> str | None:
         if e.end < len(head) or e.reason != "unexpected end of data":
             return None
         text = head[: e.start].decode("utf-8-sig")  # the head ends inside a character
+    if found := ROW_BEGINS.match(text):
+        return JSON if found[1] == "instances" else JSON_LINES
     lines = [s.strip() for s in text.splitlines() if s.strip()]
     if LIBSVM_LINE.match(next((s for s in lines if not s.startswith("#")), "")):
         return LIBSVM

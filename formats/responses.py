@@ -13,13 +13,23 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from smalgos.formats.content_type import CSV, RECORDIO
+from smalgos.formats.content_type import CSV, JSON, JSON_LINES, RECORDIO
 from smalgos.formats.content_type import accept as accepted
 
-Answer: TypeAlias = Mapping[str, NDArray[Any]]
+__all__ = [
+    "ENCODERS",
+    "JSON",
+    "JSON_LINES",
+    "Answer",
+    "Encoder",
+    "csv_lines",
+    "encoder",
+    "json_lines",
+    "json_list",
+    "records",
+]
 
-JSON = "application/json"
-JSON_LINES = "application/jsonlines"
+Answer: TypeAlias = Mapping[str, NDArray[Any]]
 
 # A string array of pyarrow holds 2 GiB; the text of so many numbers stays far below.
 CELLS = 1 << 20

@@ -15,7 +15,7 @@ from smalgos.formats import content_type as ct
 from smalgos.formats.block import Block
 from smalgos.formats.content_type import CSV, RECORDIO, ContentType, accept, guess, reader, writer
 
-JSON = "application/json"
+JSON, JSON_LINES = "application/json", "application/jsonlines"
 FRAME = bytes.fromhex("0a23d7ce 04000000 00000000")
 
 
@@ -204,8 +204,8 @@ def test_writer_checks_what_reading_will_rely_on():
     ("text", "said"),
     [
         (
-            "application/json",
-            "'application/json' is not supported: use application/x-rec.* or text/csv",
+            "image/png",
+            "'image/png' is not supported: use .*application/x-rec.*text/csv",
         ),
         ("text/csv; label_size=x", "label_size='x' must be a whole number from 0"),
         ("text/csv; label_size=-1", "label_size='-1' must be a whole number from 0"),
@@ -220,6 +220,7 @@ def test_writer_checks_what_reading_will_rely_on():
         ("text/csv; header=present", "header='present' must be absent: the algorithms take CSV"),
         ("text/csv; charset=utf-8; encoding=latin-1", "two values for the encoding"),
         ("application/x-recordio-protobuf; label_size=1", "known: none"),
+        ("application/json; charset=latin-1", "charset='latin-1' must be utf-8"),
     ],
 )
 def test_reader_and_writer_refuse(made, text, said):
@@ -249,6 +250,9 @@ def test_nothing_is_loaded_before_it_is_needed(monkeypatch):
         ("a.pb", RECORDIO),
         ("a.recordio", RECORDIO),
         ("a.recordio.gz", RECORDIO),
+        ("a.json", JSON),
+        ("a.jsonl", JSON_LINES),
+        ("a.jsonlines.gz", JSON_LINES),
     ],
 )
 def test_guess_by_suffix(tmp_path, name, expected):
@@ -270,6 +274,9 @@ def test_guess_by_suffix(tmp_path, name, expected):
         (b'\xef\xbb\xbfa,"b\n', CSV),
         ("é,è".encode(), CSV),
         ("1,€".encode()[:-1], CSV),  # a head may end inside a character
+        (b' {"instances": [', JSON),
+        (b'{ "features": [1, 2]}', JSON_LINES),
+        (b'\n{"data":{"features":', JSON_LINES),
         (gzip.compress(FRAME), RECORDIO),
         (gzip.compress(b"1,2\n")[:-4], CSV),
     ],
@@ -299,7 +306,7 @@ def test_guess_by_magic(tmp_path, head, expected):
 def test_guess_asks(tmp_path, head):
     path = tmp_path / "part-0"
     path.write_bytes(head)
-    with pytest.raises(UserError, match=r"give content_type: application/x-rec.* or text/csv"):
+    with pytest.raises(UserError, match=r"give content_type: .*application/x-rec.*text/csv"):
         guess(head)
     with pytest.raises(UserError, match=r"^part-0: neither the name nor the first bytes"):
         guess(path)

@@ -12,8 +12,9 @@ from hypothesis.extra.numpy import arrays
 
 from smalgos.errors import UserError
 from smalgos.formats import responses
+from smalgos.formats.content_type import JSON
 from smalgos.formats.protobuf import message_classes
-from smalgos.formats.responses import ENCODERS, JSON, csv_lines, encoder, json_lines, json_list
+from smalgos.formats.responses import ENCODERS, csv_lines, encoder, json_lines, json_list
 from tests.reference.protobuf import frames
 
 finite = st.floats(width=32, allow_nan=False, allow_infinity=False)
