@@ -161,6 +161,14 @@ def test_what_is_no_http(server, sent):
     assert ask(server).status == 200
 
 
+def test_answers_are_sent_at_once():
+    """asyncio turns Nagle's algorithm off only where a socket says that it is TCP."""
+    with listening("127.0.0.1", 0) as port, socket.create_connection(port.getsockname()):
+        accepted, _ = port.accept()
+        with accepted:
+            assert accepted.proto == socket.IPPROTO_TCP
+
+
 def test_a_port_that_is_taken():
     with listening("127.0.0.1", 0) as port:
         again = listening("127.0.0.1", port.getsockname()[1])
