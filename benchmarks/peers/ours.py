@@ -12,6 +12,7 @@ from benchmarks.measure import measured, threads
 from benchmarks.quality import digest, distance, log_loss
 from smalgos import formats
 from smalgos.formats import Block, Csr
+from smalgos.formats.channel import ahead, stream
 
 RECORDIO = "application/x-recordio-protobuf"
 VERSION = {"version": version("smalgos")}
@@ -106,6 +107,51 @@ def read_csv(path: str) -> dict:
     work = lambda: formats.read(path, "text/csv; label_size=0").features  # noqa: E731
     told = measured(work, warm=work, at_least=0.5, bytes=Path(path).stat().st_size)
     return VERSION | told | {"quality": digest(told["value"])}
+
+
+# libsvm, Parquet, conversion ----------------------------------------------------------------------
+
+
+def make_files(folder: str, rows: int, width: int = 20, columns: int = 1_000) -> dict:
+    """One table of decimals in each format, and sparse rows of as many values in libsvm."""
+    rng = np.random.default_rng(0)
+    labels = rng.integers(0, 2, rows).astype(np.float32)
+    dense = np.round(rng.normal(0, 100, (rows, width)), 3).astype(np.float32)
+    for suffix in ("csv", "pbr", "svm", "parquet"):
+        formats.write(Path(folder) / f"rows.{suffix}", Block.of(dense, labels))
+    step = columns // width
+    keys = np.arange(0, columns, step) + rng.integers(0, step, (rows, width))
+    offsets = np.arange(rows + 1, dtype=np.int64) * width
+    sparse = Csr(dense.ravel(), keys.ravel().astype(np.int32), offsets, columns)
+    formats.write(Path(folder) / "sparse.svm", Block({"features": sparse, "labels": labels}))
+    return {}
+
+
+def read_libsvm(path: str) -> dict:
+    """To sparse rows."""
+    work = lambda: formats.read(path, "text/libsvm").features  # noqa: E731
+    told = measured(work, warm=work, at_least=0.5, bytes=Path(path).stat().st_size)
+    total = {"sum": float(told["value"].values.sum(dtype=np.float64))}
+    return VERSION | told | {"quality": total}
+
+
+def read_parquet(path: str) -> dict:
+    """To a matrix of labels and features."""
+
+    def work():
+        block = formats.read(path)
+        return np.column_stack([block.labels, block.features])
+
+    told = measured(work, warm=work, at_least=0.5, bytes=Path(path).stat().st_size)
+    return VERSION | told | {"quality": digest(told["value"])}
+
+
+def convert(source: str, target: str, rows: int) -> dict:
+    """From file to file, read ahead on another thread as the command does it."""
+    work = lambda: formats.write(target, ahead(stream(source).open()))  # noqa: E731
+    told = measured(work, warm=work, at_least=0.5, rows=rows)
+    rate = Path(source).stat().st_size / told["seconds"] / 1e6
+    return VERSION | told | {"quality": {"MB/s": rate}}
 
 
 # Linear Learner and PCA ---------------------------------------------------------------------------
