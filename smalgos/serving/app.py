@@ -25,6 +25,7 @@ ACCESS_LOG = logging.getLogger("smalgos.serving.access")
 
 # Requests of so many bytes are answered sooner than another thread would take them up.
 AT_ONCE = 16 << 10
+LATER = 0.1  # seconds that a line for a request may wait to be written
 LINGER = 2.0  # seconds that a client may go on sending what nobody reads, until it reads the answer
 CLOSING = (408, 413)  # refusals of a body that is not read to its end
 FAILED = "the request failed, and the log says why"
@@ -35,7 +36,7 @@ TARGET = "x-amzn-sagemaker-target-model"
 Handler: TypeAlias = Callable[[Request], Awaitable[Response]]
 
 
-def application(model: Model | None, settings: Settings) -> ASGIApp:
+def application(model: Model | None, settings: Settings) -> "Watched":
     """What answers all requests.
 
     Parameters
@@ -46,7 +47,8 @@ def application(model: Model | None, settings: Settings) -> ASGIApp:
 
     Returns
     -------
-    ASGI application
+    Watched
+        An ASGI application.
     """
     server = Server(model, settings)
     routes = [
@@ -120,13 +122,13 @@ class Server:
 
     async def answer(self, model: Model, request: Request) -> Response:
         """What the model says, or `Refused`."""
-        body = await self.read(request)
+        body, headers = await self.read(request), headers_of(request.scope)
         call = functools.partial(
             invoke,
             model,
             body,
-            request.headers.get("content-type", ""),
-            request.headers.get("accept", ""),
+            headers.get(b"content-type", b"").decode("latin-1"),
+            headers.get(b"accept", b"").decode("latin-1"),
             default=self.settings.accept,
             batch=self.settings.batch,
         )
@@ -194,15 +196,25 @@ class Server:
 async def read_body(request: Request, limit: int) -> bytes:
     """The body, refused as soon as it turns out to be longer than `limit` bytes."""
     said = f"the body is longer than {limit} bytes: send fewer rows at a time"
-    if int(request.headers.get("content-length", 0)) > limit:
+    if int(headers_of(request.scope).get(b"content-length", 0)) > limit:
         raise Refused(413, said)
-    parts, size = [], 0
-    async for part in request.stream():
-        parts.append(part)
-        size += len(part)
+    parts: list[bytes] = []
+    size, more = 0, True
+    while more:
+        message = await request.receive()
+        if message["type"] == "http.disconnect":
+            raise ClientDisconnect
+        parts.append(message.get("body", b""))
+        more = message.get("more_body", False)
+        size += len(parts[-1])
         if size > limit:
             raise Refused(413, said)
     return b"".join(parts)
+
+
+def headers_of(scope: Scope) -> dict[bytes, bytes]:
+    """{name in lower case: value}, of several the last one."""
+    return dict(scope["headers"])
 
 
 # Responses ----------------------------------------------------------------------------------------
@@ -310,6 +322,7 @@ class Watched:
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
+        self._lines: list[str] = []
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request."""
@@ -334,20 +347,34 @@ class Watched:
             await refusal(Refused(500, FAILED))(scope, receive, watched)
         finally:
             if ACCESS_LOG.isEnabledFor(logging.INFO):
-                ACCESS_LOG.info("%s", access_line(scope, status, size))
+                self._lines.append(access_line(scope, status, size))
+                if len(self._lines) == 1:
+                    asyncio.get_running_loop().call_later(LATER, self.write_lines)
+
+    def write_lines(self) -> None:
+        """Write the lines that wait: many at once take little more time than one."""
+        if self._lines:
+            ACCESS_LOG.info("%s", "\n".join(self._lines))
+            self._lines.clear()
 
 
 def access_line(scope: Scope, status: int, size: int) -> str:
     """A line of the combined log format."""
-    headers = dict(scope["headers"])
+    headers = headers_of(scope)
     path = scope.get("raw_path") or scope["path"].encode()
     query = scope["query_string"]
     target = printable(path + b"?" + query if query else path)
     client = (scope["client"] or ("-",))[0]
-    now = time.strftime("%d/%b/%Y:%H:%M:%S +0000", time.gmtime())
+    now = clock(int(time.time()))
     referer, agent = (printable(headers.get(name, b"-")) for name in (b"referer", b"user-agent"))
     request = f"{scope['method']} {target} HTTP/{scope['http_version']}"
     return f'{client} - - [{now}] "{request}" {status} {size} "{referer}" "{agent}"'
+
+
+@functools.lru_cache(1)
+def clock(seconds: int) -> str:
+    """The time as lines of the log have it."""
+    return time.strftime("%d/%b/%Y:%H:%M:%S +0000", time.gmtime(seconds))
 
 
 def printable(text: bytes) -> str:

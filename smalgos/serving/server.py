@@ -151,9 +151,10 @@ def serve(settings: Settings, port: socket.socket, ready: Any = None) -> None:
             model = load_model(settings.model)
             if not warm_up(model):
                 raise AlgorithmError(f"{settings.model}: the model answers no request")
+        app = application(model, settings)
         server = uvicorn.Server(
             uvicorn.Config(
-                application(model, settings),
+                app,
                 http=Protocol,
                 ws="none",
                 lifespan="off",
@@ -171,6 +172,7 @@ def serve(settings: Settings, port: socket.socket, ready: Any = None) -> None:
         if ready is not None:
             ready.set()
         server.run([port])
+        app.write_lines()
 
 
 def _stop_as_orphan(stop: Any) -> None:

@@ -74,6 +74,7 @@ async def acall(
         sent.append(message)
 
     await app(scope, receive, send)
+    app.write_lines()
     told = {k.decode(): v.decode("latin-1") for k, v in sent[0]["headers"]} if sent else {}
     assert not sent or not sent[-1].get("more_body")
     return Answer(

@@ -70,6 +70,9 @@ def test_over_a_socket(server):
 
 def test_lines_on_standard_output(server):
     ask(server, path="/invocations?n=17")
+    deadline = time.monotonic() + 10
+    while "n=17" not in server.lines and time.monotonic() < deadline:
+        time.sleep(0.05)
     (line,) = [line for line in server.lines.splitlines() if "n=17" in line]
     assert re.fullmatch(
         r'127\.0\.0\.1 - - \[\S+ \+0000\] "POST /invocations\?n=17 HTTP/1.1" 200 \d+ "-" "-"', line
