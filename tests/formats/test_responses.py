@@ -172,3 +172,14 @@ def test_the_examples_of_the_original(
             tensor = record.label[name].float32_tensor
             assert list(tensor.values) == np.ravel(values[i]).astype(np.float32).tolist()
             assert list(tensor.keys) == list(tensor.shape) == []
+
+
+def test_few_numbers_are_written_as_many_are() -> None:
+    """NumPy's text of a float32 is pyarrow's, wherever it is taken."""
+    rng = np.random.default_rng(0)
+    x = (rng.random(100_000) * 10.0 ** rng.integers(-8, 9, 100_000)).astype(np.float32)
+    x[:1000] = np.arange(-500, 500)
+    x[1000:1006] = [1e-4, np.nextafter(np.float32(1e-4), np.float32(0)), 1e5, 99999.99, 0.5, -0.25]
+    expected = responses._shortest(x)
+    found = [t for i in range(0, len(x), 4) for t in responses._shortest(x[i : i + 4])]
+    assert found == expected
