@@ -36,6 +36,7 @@ from smalgos.formats.libsvm_rows import (
     ROWS,
     WEIGHTS,
     count_marks,
+    find_indices,
     parse_rows,
 )
 from smalgos.formats.libsvm_writer import encode, write_blocks
@@ -116,22 +117,18 @@ def survey(
     ------
     (int, int)
 
-    Raises
-    ------
-    UserError
-        As `read_blocks` does.
+    Notes
+    -----
+    What is wrong with a row is not told here: whoever reads the file comes to it.
     """
     grammar = _Grammar.of(name, 0, None, None, label_size)
-    row = 0
     try:
-        for rows in _parsed(file, grammar, max(1, chunk_bytes // PIECES)):
-            row += len(rows.features)
-            if rows.most >= 0:
-                yield rows.least, rows.most
-            if rows.bad:
-                raise BadRow(0, rows.bad)
-    except BadRow as e:
-        raise grammar.error(row, e) from None
+        for piece in read_pieces(file, name, max(1, chunk_bytes // PIECES), True, quotes=False):
+            least, most = grammar.glance(piece)
+            if most >= 0:
+                yield least, most
+    except BadRow:
+        return
 
 
 def settle(
@@ -204,6 +201,16 @@ class _Grammar:
     def error(self, row: int, bad: BadRow) -> UserError:
         """What is wrong, in a row behind so many others."""
         return UserError(f"{self.name}, row {row + 1 + bad.row}{bad.what}")
+
+    def glance(self, piece: Piece) -> tuple[int, int]:
+        """The least and the greatest index of the rows of a piece."""
+        if piece.text.find(b"#", piece.begin, piece.end) < 0:
+            text = np.frombuffer(piece.text, np.uint8)
+            least, most, sure = find_indices(text, piece.begin, piece.end, self.labelled)
+            if sure:
+                return int(least), int(most)
+        rows = self.parse(piece)
+        return rows.least, rows.most
 
     def parse(self, piece: Piece) -> _Rows:
         """The rows of a piece, by the kernel if it can."""

@@ -14,6 +14,7 @@ from smalgos.formats.floats import (
     UNKNOWN,
     eight_digits,
     inner,
+    leading_zeros,
     load64,
     marks64,
     no_digits,
@@ -33,7 +34,8 @@ MOST_INDEX = 2**31 - 2  # so that the number of columns is an int32, too
 _TAB, _NEWLINE, _RETURN, _SPACE, _COMMENT, _COLON = (word(ord(c)) for c in "\t\n\r #:")
 _ABOVE_SPACE = word(0x2121212121212121)
 _HALF = word(0xFFFFFFFF)
-_QID = word(int.from_bytes(b"qid:", "little"))
+_QID = word(int.from_bytes(b"qid", "little"))
+_QID_COLON = word(int.from_bytes(b"qid:", "little"))
 
 
 @inner
@@ -93,6 +95,58 @@ def count_marks(text, begin, end):
         lines += ones(marks64(base, np.uint8(10), np.uint8(10)) & keep)
         colons += ones(marks64(base, np.uint8(58), np.uint8(58)) & keep)
     return lines, colons
+
+
+@kernel(fastmath=False)
+def find_indices(text, begin, end, labelled):
+    """The least and the greatest index of rows without comments, as written; at a glance.
+
+    text      (n,) uint8, with `MARGIN` bytes around begin:end   in
+    labelled  bool, whether each row begins with a label         in
+    Returns both, MOST_INDEX and -1 for no entry; and whether this can be relied on, given that the
+    rows are right: otherwise they are to be parsed. Twin: `parse_rows`.
+    """
+    begin += text.ctypes.data  # from here on places are addresses
+    end += text.ctypes.data
+    least, most = np.int64(MOST_INDEX), np.int64(-1)
+    for base in range(begin, end, 64):
+        marks = marks64(base, np.uint8(58), np.uint8(58))
+        if end - base < 64:
+            marks &= MASK >> word(64 - (end - base))
+        while marks != word(0):
+            colon = base + trailing_zeros(marks)
+            marks &= marks - word(1)
+            eight = load64(colon - 8)
+            others = no_digits(eight)
+            count = leading_zeros(others) >> 3 if others != word(0) else 8
+            if count == 0 and eight >> word(40) == _QID:
+                continue
+            if count == 0:
+                return least, most, False
+            keep = (MASK << word(64 - 8 * count)) & MASK
+            index = np.int64(eight_digits((eight & keep) | (ASCII_ZEROS & ~keep)))
+            start = colon - count
+            scale = np.int64(10**8)
+            while count >= 8 and start > begin and load64(start - 1) & BYTE ^ word(48) <= word(9):
+                start -= 1
+                count += 1
+                if count > 10:
+                    return least, most, False
+                index += scale * np.int64(load64(start) & BYTE ^ word(48))
+                scale *= 10
+            before = load64(start - 1) & BYTE if start > begin else _NEWLINE
+            if before in (_SPACE, _TAB):
+                # Behind blanks alone there is a label, or what cannot be told from one.
+                further = load64(start - 2) & BYTE if start - 1 > begin else _NEWLINE
+                if further in (_SPACE, _TAB, _RETURN, _NEWLINE):
+                    return least, most, False
+            elif before == _RETURN:
+                return least, most, False
+            elif before != _NEWLINE or labelled:
+                continue
+            least = min(least, index)
+            most = max(most, index)
+    return least, most, True
 
 
 @kernel(fastmath=False)
@@ -159,7 +213,7 @@ def parse_rows(
                 elif byte == _COMMENT:
                     return False
             at = _behind_blanks(at)
-            if load64(at) & _HALF == _QID:
+            if load64(at) & _HALF == _QID_COLON:
                 group, at = _whole(at + 4, 18)
                 if group < 0 or load64(at) & BYTE > _SPACE:
                     return False

@@ -142,5 +142,5 @@ def test_libsvm_is_counted_as_train_is(tmp_path):
     assert model.reading == {"width": width + 3, "base": 1}
     with pytest.raises(UserError, match=r"validation channel.*index 1 is beyond the 1 columns"):
         train("1 0:1\n0 0:2\n")
-    with pytest.raises(UserError, match=r"^train channel: train.svm, row 2, byte 3: 'x:1' is not"):
-        train("1 0:1\n0 x:1\n")
+    with pytest.raises(UserError, match=r"train.svm, row 2, byte 3: 'x:1' is not"):
+        train("1 0:1 2:1\n0 x:1\n")

@@ -277,6 +277,33 @@ def test_files_settle_base_and_width_together(datas, chunk_bytes):
     assert settle(None, width=9, label_size=0) == {"base": 0, "width": 9}
 
 
+@settings(deadline=None)
+@given(files(), st.integers(0, 1), chunks)
+@example(b"1:0.5 3:2\n 7 5:1\n\t1:2 3:4\n", 1, 8)
+@example(b"1 123456789:1\n1 0012345678:1 2147483646:0\n", 1, 8)
+@example(b"3:1 5:1\r\n2 2:1\n", 0, 8)
+@example(b"1 \r3:1\n", 1, 8)
+@example(b"nan:1 3:1\n-1:1 4:1\n1:1 qid:77 5:1\n", 1, 8)
+def test_a_glance_sees_what_reading_sees(data, label_size, chunk_bytes):
+    try:
+        rows = reference.read(data, label_size=label_size)
+    except reference.Bad:
+        return
+    found = list(survey(io.BytesIO(data), "a", label_size=label_size, chunk_bytes=chunk_bytes))
+    indices = [i for row in rows for i in row[3]]
+    assert min((low for low, _ in found), default=None) == min(indices, default=None)
+    assert max((high for _, high in found), default=None) == max(indices, default=None)
+
+
+@pytest.mark.parametrize("labelled", [True, False])
+def test_a_glance_is_enough_for_ordinary_text(labelled, monkeypatch):
+    monkeypatch.setattr(libsvm._Grammar, "parse", None)
+    data = (b"1 " * labelled + b"3:0.5 77:1 1234567890:-2\r\n") * 50 + b"0 qid:3 9:1\n"
+    found = list(survey(io.BytesIO(data), "a", label_size=int(labelled), chunk_bytes=200))
+    assert min(low for low, _ in found) == 3
+    assert max(high for _, high in found) == 1234567890
+
+
 def test_requests_are_not_guessed_at():
     read_request = reader(LIBSVM, label_size=0, width=4)
     rows = Files(b"1:5 3:2\n7 2:1\n", read_request)
