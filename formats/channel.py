@@ -414,6 +414,7 @@ def stream(
     content_type: str | ContentType | None = None,
     *,
     single: bool = False,
+    read: Read | None = None,
     **options: Any,
 ) -> Stream:
     """The rows of anything that holds them as bytes.
@@ -427,6 +428,8 @@ def stream(
         Default: what the name, else the first bytes tell.
     single : bool
         Whether only one file will do.
+    read : callable, optional
+        ``read(file, name) -> Iterator[Block]``, in the place of the content type's reader.
     **options
         Options of the reader where the content type does not say.
 
@@ -441,14 +444,16 @@ def stream(
     """
     if isinstance(source, str | os.PathLike) and _special(Path(source)):
         file = Shard(os.path.basename(source), Path(source), 0).open()
-        return _opened(file, content_type, options, owned=True)
+        return _opened(file, content_type, read, options, owned=True)
     if hasattr(source, "read"):
-        return _opened(source, content_type, options)
+        return _opened(source, content_type, read, options)
     if isinstance(source, bytearray | memoryview):
         source = bytes(source)
     if not isinstance(source, str | bytes | os.PathLike):
         raise UserError(f"{type(source).__name__} given: expected a path, bytes or an opened file")
-    return Files(source, reader(content_type or _guess(source), **options), single=single)
+    if read is None:
+        read = reader(content_type or _guess(source), **options)
+    return Files(source, read, single=single)
 
 
 def _special(path: Path) -> bool:
@@ -462,15 +467,15 @@ def _guess(source: Path_ | bytes) -> ContentType:
 def _opened(
     file: Any,
     content_type: str | ContentType | None,
+    read: Read | None,
     options: dict[str, Any],
     owned: bool = False,
 ) -> Once:
     given = getattr(file, "name", "")
     name = os.path.basename(given) if isinstance(given, str) and given else "the data"
     peekable = Peekable(file)
-    if content_type is None:
-        content_type = guess(peekable.peek(GUESS_BYTES), name)
-    read = reader(content_type, **options)
+    if read is None:
+        read = reader(content_type or guess(peekable.peek(GUESS_BYTES), name), **options)
     packed = peekable.peek(len(GZIP_MAGIC)) == GZIP_MAGIC
 
     def blocks() -> Iterator[Block]:

@@ -45,38 +45,54 @@ def read_blocks(
         For a document that is too long, or is none; with file and row, counted from 1, for
         something that is no row or has another width.
     """
-    text = _text(file, name, limit)
     rows = Rows(name, width)
     try:
-        document, end = parse(text, behind_space(text, 0))
-        if end < len(text):
-            raise Bad(f"no JSON: more follows the document at character {end + 1}")
-        instances = _instances(document)
+        instances = instances_of(parse_document(file, limit))
     except Bad as e:
         raise UserError(f"{name}: {e}") from None
-    for instance in instances:
-        rows.add(instance)
+    try:
+        for instance in instances:
+            rows.add(instance)
+    except Bad as e:
+        raise rows.error(e) from None
     if len(rows):
         yield rows.take()
 
 
-def _text(file: BinaryIO, name: str, limit: int) -> str:
+def parse_document(file: BinaryIO, limit: int = LIMIT) -> object:
+    """The JSON value that is a file, of at most `limit` bytes.
+
+    Raises
+    ------
+    Bad
+        When there is none, or more than one, or too long a one.
+    """
+    text = read_text(file, limit)
+    value, end = parse(text, behind_space(text, 0))
+    if end < len(text):
+        raise Bad(f"no JSON: more follows the document at character {end + 1}")
+    return value
+
+
+def read_text(file: BinaryIO, limit: int = LIMIT) -> str:
+    """The text of a file; `Bad` when it is too long or no UTF-8."""
     parts, size = [], 0
     while part := file.read(min(1 << 20, limit + 1 - size)):
         parts.append(part)
         size += len(part)
     if size > limit:
-        raise UserError(
-            f"{name}: longer than {limit} bytes, and a JSON document is held in memory whole:"
+        raise Bad(
+            f"longer than {limit} bytes, and a JSON document is held in memory whole:"
             " write JSON Lines (application/jsonlines), or several files"
         )
     try:
         return b"".join(parts).removeprefix(codecs.BOM_UTF8).decode()
     except UnicodeDecodeError as e:
-        raise UserError(f"{name}: byte {e.start + 1} is no UTF-8, as JSON is") from None
+        raise Bad(f"byte {e.start + 1} is no UTF-8, as JSON is") from None
 
 
-def _instances(document: object) -> list[object]:
+def instances_of(document: object) -> list[object]:
+    """The rows of a document; `Bad` when it is none."""
     instances = document.get("instances") if isinstance(document, dict) else None
     if isinstance(instances, list):
         return instances

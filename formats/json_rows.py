@@ -109,14 +109,11 @@ class Rows:
 
         Raises
         ------
-        UserError
+        Bad
             When it is none, or has other features than the rows before.
         """
-        try:
-            values, keys, width = _features(row)
-            self._check_width(width)
-        except Bad as e:
-            raise self.error(e) from None
+        values, keys, width = _features(row)
+        self._check_width(width)
         if keys is not None and not self._sparse:
             self._sparse = True  # all rows are, from here on; those before have all their columns
             if len(self):  # at least one row was as wide as this

@@ -42,44 +42,63 @@ def read_blocks(
         with file and row, counted from 1.
     """
     rows = Rows(name, width)
-    for lines in _chunks(file, rows, chunk_bytes):
-        for line in lines:
-            if line.strip(b" \t\r"):
-                rows.add(_parsed(line, rows))
-        if len(rows):
-            yield rows.take()
-
-
-def _parsed(line: bytes, rows: Rows) -> object:
     try:
-        text = line.decode()
-        value, end = parse(text, behind_space(text, 0))
-        if end < len(text):
-            raise Bad(f"no JSON: more follows the object at character {end + 1}")
-        if isinstance(value, dict) and "instances" in value:
-            raise Bad('"instances" belong to application/json; JSON Lines have one row on a line')
-    except UnicodeDecodeError as e:
-        raise rows.error(Bad(f"byte {e.start + 1} of the line is no UTF-8")) from None
+        for lines in read_lines(file, chunk_bytes):
+            for line in lines:
+                rows.add(_row(line))
+            if len(rows):
+                yield rows.take()
     except Bad as e:
         raise rows.error(e) from None
+
+
+def _row(line: bytes) -> object:
+    value = parse_line(line)
+    if isinstance(value, dict) and "instances" in value:
+        raise Bad('"instances" belong to application/json; JSON Lines have one row on a line')
     return value
 
 
-def _chunks(file: BinaryIO, rows: Rows, size: int) -> Iterator[list[bytes]]:
-    """Whole lines, about `size` bytes of them at a time."""
+def parse_line(line: bytes) -> object:
+    """The JSON value that is a line.
+
+    Raises
+    ------
+    Bad
+        When there is none, or more than one.
+    """
+    try:
+        text = line.decode()
+    except UnicodeDecodeError as e:
+        raise Bad(f"byte {e.start + 1} of the line is no UTF-8") from None
+    value, end = parse(text, behind_space(text, 0))
+    if end < len(text):
+        raise Bad(f"no JSON: more follows the object at character {end + 1}")
+    return value
+
+
+def read_lines(file: BinaryIO, size: int = 1 << 20) -> Iterator[list[bytes]]:
+    """The lines of a file, about `size` bytes of them at a time, without their ends.
+
+    Blank lines and a byte-order mark are skipped.
+
+    Raises
+    ------
+    Bad
+        For a line of more than 16 MiB, behind those before it.
+    """
     mark, carry = codecs.BOM_UTF8, bytearray()
     while more := file.read(size):
         *lines, last = more.split(b"\n")
         if lines:
             lines[0] = bytes(carry + lines[0]).removeprefix(mark)
-            yield lines
+            yield [line for line in lines if line.strip(b" \t\r")]
             mark, carry = b"", bytearray()
         carry += last
         if len(carry) > MAX_LINE_BYTES:
-            raise rows.error(
-                Bad(f"longer than {MAX_LINE_BYTES} bytes: there is no line end, or no JSON Lines")
-            )
-    yield [bytes(carry).removeprefix(mark)]
+            raise Bad(f"longer than {MAX_LINE_BYTES} bytes: there is no line end, or no JSON Lines")
+    line = bytes(carry).removeprefix(mark)
+    yield [line] if line.strip(b" \t\r") else []
 
 
 def encode(block: Block) -> bytes:
