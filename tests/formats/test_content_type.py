@@ -277,6 +277,7 @@ def test_guess_by_suffix(tmp_path, name, expected):
         (b' {"instances": [', JSON),
         (b'{ "features": [1, 2]}', JSON_LINES),
         (b'\n{"data":{"features":', JSON_LINES),
+        (b"1 2:3\n", "text/libsvm"),
         (gzip.compress(FRAME), RECORDIO),
         (gzip.compress(b"1,2\n")[:-4], CSV),
     ],
@@ -292,7 +293,7 @@ def test_guess_by_magic(tmp_path, head, expected):
     [
         b"",
         b"\n\n",
-        b"1 2:3\n",
+        b"1 2:x\n",
         b"1;2\n",
         b'{"a": 1, "b": 2}\n',
         b"[1, 2]",
