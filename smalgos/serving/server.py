@@ -1,5 +1,6 @@
 """The server: one process, or several that share a port."""
 
+import gc
 import importlib.util
 import logging
 import multiprocessing
@@ -152,6 +153,9 @@ def serve(settings: Settings, port: socket.socket, ready: Any = None) -> None:
             if not warm_up(model):
                 raise AlgorithmError(f"{settings.model}: the model answers no request")
         app = application(model, settings)
+        # What is loaded by now stays: the collector need not go through all of it again and again.
+        gc.collect()
+        gc.freeze()
         server = uvicorn.Server(
             uvicorn.Config(
                 app,
