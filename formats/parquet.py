@@ -73,7 +73,10 @@ def _read(file: Any, name: str, label_size: int, weights: bool) -> Iterator[Bloc
 
     with _sought(file, name) as source:
         try:
-            table = parquet.ParquetFile(pa.PythonFile(source, "r"), buffer_size=BUFFER)
+            # Not buffered ahead: that would keep in memory all that was read.
+            table = parquet.ParquetFile(
+                pa.PythonFile(source, "r"), buffer_size=BUFFER, pre_buffer=False
+            )
             roles = _roles(table.schema_arrow, name, label_size, weights)
             cells = max(1, len(table.schema_arrow))
             done, width = 0, 0

@@ -3,6 +3,7 @@
 import contextlib
 import gzip
 import io
+import tracemalloc
 
 import numpy as np
 import pyarrow as pa
@@ -15,6 +16,7 @@ from smalgos import formats
 from smalgos.errors import PlatformError, UserError
 from smalgos.formats import parquet
 from smalgos.formats.block import Block, Csr
+from smalgos.formats.channel import stream
 from smalgos.formats.content_type import PARQUET
 from smalgos.formats.parquet import encode, read_blocks, write_blocks
 
@@ -172,6 +174,19 @@ def test_row_groups_do_not_depend_on_blocks(monkeypatch):
     assert np.array_equal(read(whole).features, x)
 
 
+def test_what_was_read_is_not_kept(tmp_path):
+    blocks = [Block.of(np.random.default_rng(i).random((65536, 4), np.float32)) for i in range(12)]
+    formats.write(tmp_path / "a.parquet", blocks)
+    size = (tmp_path / "a.parquet").stat().st_size
+    rows = stream(tmp_path / "a.parquet")
+    tracemalloc.start()
+    try:
+        assert sum(map(len, rows.open())) == 12 * 65536
+        assert tracemalloc.get_traced_memory()[1] < size / 2
+    finally:
+        tracemalloc.stop()
+
+
 def test_files_that_cannot_be_sought_in(tmp_path):
     block = Block.of(np.random.default_rng(0).normal(size=(3000, 5)).astype(np.float32))
     data = encode(block)
@@ -181,7 +196,7 @@ def test_files_that_cannot_be_sought_in(tmp_path):
         assert np.array_equal(formats.read(source).features, block.features)
     with open(tmp_path / "b.parquet", "wb") as file:
         file.write(data)
-    rows = formats.channel.stream(tmp_path / "b.parquet")
+    rows = stream(tmp_path / "b.parquet")
     assert sum(map(len, rows.open())) == 3000
     assert rows.taken >= len(data)
     assert rows.size == len(data)
