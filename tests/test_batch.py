@@ -248,7 +248,10 @@ def test_documents_get_documents(cut: int) -> None:
 @pytest.mark.parametrize(
     ("texts", "given", "said"),
     [
-        (("[1]", "{"), {}, "in, row 2: no JSON: Expecting property name"),
+        (('{"features": [1]}', "{"), {}, "in, row 2: no JSON: Expecting property name"),
+        (("[1]",), {}, "in, row 1: a list of 1 is no row"),
+        (('{"features": [1], "x": 1, "x": 2}',), {}, "in, row 1: 'x' is given twice"),
+        (("[" * 100_000,), {}, "in, row 1: no JSON that can be read: lists or objects are nested"),
         (('{"features": [1]}', '{"features": 1}'), {}, "in, row 2: 1 in the place of a list"),
         (('{"features": [1]}',), {"input": "$.id"}, r"in, row 1: \$\.id: there is no 'id'"),
         (('{"features": [1]}',), {"output": "$.id"}, r"in, row 1: \$\.id: there is no 'id'"),
@@ -268,3 +271,16 @@ def test_json_that_cannot_be_processed(texts: Any, given: Any, said: str) -> Non
     data = "\n".join(texts).encode("utf-8", "surrogateescape")
     with pytest.raises(UserError, match=said):
         run(records, data, "application/jsonlines")
+
+
+def test_records_may_be_nested_as_deep_as_they_can_be_read() -> None:
+    outcomes = []
+    for depth in range(50, 1100, 3):
+        deep = "[" * depth + "]" * depth
+        for text, path in ((f'{{"features": [1], "x": {deep}}}', "$"), (f"[[1], {deep}]", "$[0]")):
+            try:
+                of_json(text, input=path)
+                outcomes.append("read")
+            except UserError as e:
+                outcomes.append(str(e)[-17:])
+    assert set(outcomes) == {"read", "nested too deeply"}

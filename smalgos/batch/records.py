@@ -179,21 +179,22 @@ class JsonRecords(Records):
     def _filtered(self, file: BinaryIO) -> Iterator[bytes]:
         for record, text in enumerate(self._texts(file)):
             try:
-                value = self._select(self._do.input, parse_line(text), record)
-                rows = self._rows(value)
+                rows = self._rows(text, record)
                 joined = _as_written(text) if self._do.join else None
             except Bad as e:
                 raise self._error(record, e) from None
             self._waiting.append((joined, len(rows)))
-            for row in rows:
-                # What a filter leaves of a row may be the list of its features alone.
-                given = {"features": row} if isinstance(row, list) else row
-                yield json.dumps(given).encode() + b"\n"
+            yield from (row + b"\n" for row in rows)
 
-    def _rows(self, value: Any) -> list[Any]:
-        if self._envelope is not None and isinstance(value, dict) and "instances" in value:
-            return instances_of(value)
-        return [value]
+    def _rows(self, text: bytes, record: int) -> list[bytes]:
+        if self._envelope is None and not self._do.input.steps:
+            return [text]
+        value = self._select(self._do.input, parse_line(text), record)
+        document = self._envelope is not None and isinstance(value, dict) and "instances" in value
+        rows = instances_of(value) if document else [value]
+        # What a filter leaves of a row may be the list of its features alone.
+        given = ({"features": row} if isinstance(row, list) else row for row in rows)
+        return [_text(row).encode() for row in given]
 
     def _texts(self, file: BinaryIO) -> Iterator[bytes]:
         if not self._by_line:
@@ -225,7 +226,10 @@ class JsonRecords(Records):
                 record = record if isinstance(record, dict) else {"SageMakerInput": record}
                 result = {**record, "SageMakerOutput": result}
             chosen = self._select(self._do.output, result, self._written)
-            written.append(json.dumps(chosen) + "\n")
+            try:
+                written.append(_text(chosen) + "\n")
+            except Bad as e:
+                raise self._error(self._written, e) from None
             self._written += 1
         return "".join(written).encode()
 
@@ -234,8 +238,17 @@ def _as_written(text: bytes) -> Any:
     """The value of a JSON text, whole numbers whole."""
     try:
         return json.loads(text, parse_float=_finite)
-    except ValueError as e:
-        raise Bad(f"cannot be written again: {e}") from None
+    except (ValueError, RecursionError) as e:
+        parse_line(text)  # says it better, if it is no JSON
+        why = "nested too deeply" if isinstance(e, RecursionError) else e
+        raise Bad(f"cannot be written again: {why}") from None
+
+
+def _text(value: Any) -> str:
+    try:
+        return json.dumps(value)
+    except RecursionError:
+        raise Bad("cannot be written again: nested too deeply") from None
 
 
 def _finite(text: str) -> float:
