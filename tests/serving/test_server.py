@@ -281,6 +281,22 @@ def test_a_bad_variable_is_said(tmp_path):
     assert "SAGEMAKER_MODEL_SERVER_WORKERS" in done.stdout
 
 
+def test_clients_that_say_nothing_are_let_go(folder, tmp_path):
+    hasty = "from smalgos.serving import protocol\nprotocol.HEAD_SECONDS = 0.3\n" + CLI
+    with running(
+        ["-c", hasty, "serve", str(folder / "pca"), "--port", "PORT"], tmp_path / "log"
+    ) as server:
+        for sent in (b"", b"POST /invocations HTTP/1.1\r\nhost"):
+            with server.connect() as connection:
+                connection.sendall(sent)
+                assert received(connection) == b""
+        with server.connect() as connection:  # a second request that stops short
+            connection.sendall(head(len(ROW)) + ROW)
+            assert answered(connection).startswith(b"HTTP/1.1 200")
+            connection.sendall(head(len(ROW))[:20])
+            assert received(connection) == b""
+
+
 def test_what_is_not_installed_is_said(folder):
     hidden = "import sys; sys.modules['uvicorn'] = None\n" + CLI
     done = subprocess.run(
