@@ -329,6 +329,7 @@ def test_examples():
         assert failed == 0
 
 
+@pytest.mark.compiled
 def test_memory_is_bounded_by_the_block(tmp_path):
     """Four times the rows take no more memory."""
     peaks = []
