@@ -25,6 +25,9 @@ ALLOWED = {
     "smalgos/container": {
         "smalgos.container", "smalgos.algorithms", "smalgos.learning", "smalgos.formats",
     },
+    "smalgos/batch": {
+        "smalgos.batch", "smalgos.algorithms", "smalgos.learning", "smalgos.formats",
+    },
     "smalgos/serving": {
         "smalgos.serving", "smalgos.algorithms", "smalgos.learning", "smalgos.formats",
         # The contract of all containers: where the model is, how lines begin.

@@ -9,6 +9,7 @@ Sparse rows stay as they are: standardising is folded into the weights.
 """
 
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -69,12 +70,13 @@ class Standard(NamedTuple):
     rows: NDArray[np.float32]
 
 
-def standard(shift: Any, scale: Any) -> Standard:
-    """Scratch of a task that standardises rows."""
+def standard(shift: Any, scale: Any, n: int = AT_ONCE) -> Standard:
+    """Scratch of a task that standardises n rows."""
     d = len(shift)
     # An odd number of panels: rows would share places in the cache if they were 4096 bytes apart.
     wide = (panels(d) | 1) * PANEL
-    at_once = min(AT_ONCE, max(PANEL, CACHED // wide // PANEL * PANEL))
+    most = min(AT_ONCE, max(PANEL, CACHED // wide // PANEL * PANEL))
+    at_once = min(most, -(-n // PANEL) * PANEL)
     given = Standard(aligned(wide), aligned(wide), aligned(at_once, wide))
     given.shift[:d], given.scale[:d] = shift, scale
     return given
@@ -233,6 +235,12 @@ def check_csr(indices: NDArray[np.int32], offsets: NDArray[np.int64], width: int
 
 
 def _columns(plan: Sequence[Group], classes: int) -> NDArray[np.int64]:
+    """The column of the first lane of each panel, and the number of lanes; (P, 2)."""
+    return _columns_of(tuple(plan), classes)
+
+
+@lru_cache(maxsize=16)
+def _columns_of(plan: tuple[Group, ...], classes: int) -> NDArray[np.int64]:
     columns = lanes(plan, classes)
     return np.stack([columns[:, 0], (columns >= 0).sum(axis=1)], axis=1)
 
@@ -270,7 +278,7 @@ def score_dense(
     out = np.empty((len(X), columns[:, 1].sum()), np.float32)
 
     def work(part: slice) -> None:
-        by = standard(shift, scale)
+        by = standard(shift, scale, part.stop - part.start)
         raw = aligned(len(W), len(by.rows), PANEL)
         _score_dense(X[part], by, scaled, W, columns, raw, out[part])
 

@@ -3,9 +3,7 @@
 from collections.abc import Iterator
 from typing import Any
 
-import numpy as np
-
-from smalgos.algorithms import algorithm
+from smalgos.algorithms.answering import answer
 from smalgos.errors import RowError, UserError
 from smalgos.formats.block import Block
 from smalgos.formats.channel import Stream, ahead, cut
@@ -39,38 +37,14 @@ def answers(
     UserError
         When rows do not fit the model or cannot be answered, named by file and row.
     """
-    order = algorithm(model.algorithm).fields
     try:
         with model.k.threads(n_jobs):
             blocks = map(_features, stream.open(rows=ROWS))
             for block in ahead(cut(blocks, ROWS), lambda block: block.on(model.k)):
-                _check_width(model, block)
-                given = model.predict(block, **options)
-                answer = {name: given[name] for name in (*order, *given) if name in given}
-                _check_finite(answer, block)
-                yield answer
+                yield answer(model, block, **options)
     except RowError as e:
         raise UserError(f"{stream.where(e.row)}: {e.what}") from e
 
 
 def _features(block: Block) -> Block:
     return Block({"features": block.features}, block.start)
-
-
-def _check_width(model: Model, block: Block) -> None:
-    given = block.features.shape[1]
-    if given != model.width:
-        labelled = given == model.width + 1
-        hint = ": did you leave the label in? Of CSV, pass it over by --label-size 1"
-        said = f"{given} features, where the model takes {model.width}"
-        raise RowError(block.start, said + (hint if labelled else ""))
-
-
-def _check_finite(answer: dict[str, Any], block: Block) -> None:
-    for name, values in answer.items():
-        if values.dtype.kind == "f" and not np.isfinite(values).all():
-            row = int(np.argmin(np.isfinite(values).reshape(len(values), -1).all(axis=1)))
-            raise RowError(
-                block.start + row,
-                f"no finite {name}: a feature is NaN, infinite or too large; fill or remove it",
-            )

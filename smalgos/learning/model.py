@@ -67,7 +67,7 @@ class Algorithm:
 class Model(Part, ABC):
     """Arrays and scalars that predict.
 
-    Annotated attributes are fields, as in `Part`: all that `predict` needs.
+    Annotated attributes are fields, as in `Part`: all that `predict` needs. Arrays are read-only.
 
     Parameters
     ----------
@@ -86,7 +86,13 @@ class Model(Part, ABC):
         self.k: Any = load_kernels(self.kernels, device)
         for name, value in values.items():
             is_array = isinstance(value, np.ndarray) and value.ndim > 0
-            setattr(self, name, self.k.asarray(value) if is_array else value)
+            setattr(self, name, self._kept(value) if is_array else value)
+
+    def _kept(self, array: Any) -> Any:
+        """The array on the device, read-only: what is made of it once stays right."""
+        kept = self.k.asarray(array).view()
+        kept.flags.writeable = False
+        return kept
 
     @property
     @abstractmethod
@@ -115,7 +121,7 @@ class Model(Part, ABC):
 
     def __setstate__(self, kept: dict[str, Any]) -> None:
         Model.__init__(self, kept["device"], kept["notes"])
-        self.restore(kept["flat"])
+        self.restore(kept["flat"], self._kept)
 
     def save(self, path: str | Path, *, state: State | None = None) -> None:
         """Write one safetensors file; with `state`, what training needs to go on is kept in it too.
@@ -159,7 +165,7 @@ class Model(Part, ABC):
             said = f"lacks {missing[0]}" if missing else f"has a field {surplus[0]} that is unknown"
             raise UserError(f"{source}: the {cls.algorithm} model {said}; the file is not usable")
         model = cls(device, _mapping(meta.get("notes")))
-        model.restore(flat, model.k.asarray)
+        model.restore(flat, model._kept)
         try:
             model.check()
         except UserError as e:

@@ -9,6 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from smalgos.algorithms import algorithm
+from smalgos.algorithms.answering import answer
 from smalgos.errors import RowError, UserError
 from smalgos.formats.block import Block, Csr
 from smalgos.formats.content_type import (
@@ -142,36 +143,16 @@ def _reader(content_type: str, **reading: int) -> Read:
 
 def _answers(model: Model, body: bytes, read: Read) -> Iterator[Answer]:
     """{response field: one entry per row} of some rows after others, in the algorithm's order."""
-    order = algorithm(model.algorithm).fields
     cells = 0
     for block in read(io.BytesIO(body), NAME):
-        _check_width(model, block)
         for rows in Block({"features": block.features}, block.start).batches(ROWS):
-            given = model.predict(rows.on(model.k))
-            _check_finite(given, rows)
+            given = answer(model, rows.on(model.k))
             cells += sum(values.size for values in given.values())
             if cells > CELLS:
                 raise Refused(413, f"the answer has more than {CELLS} numbers: send fewer rows")
-            yield {name: given[name] for name in (*order, *given) if name in given}
+            yield given
     if not cells:
         raise UserError(f"{NAME} has no rows")
-
-
-def _check_width(model: Model, block: Block) -> None:
-    given = block.features.shape[1]
-    if given != model.width:
-        labelled = given == model.width + 1
-        hint = ": did you leave the label in? Of text/csv, label_size=1 passes it over"
-        said = f"{given} features, where the model takes {model.width}"
-        raise RowError(block.start, said + (hint if labelled else ""))
-
-
-def _check_finite(answer: Answer, block: Block) -> None:
-    for name, values in answer.items():
-        if values.dtype.kind == "f" and not np.isfinite(values).all():
-            row = int(np.argmin(np.isfinite(values).reshape(len(values), -1).all(axis=1)))
-            what = "a feature is NaN, infinite or too large; fill or remove it"
-            raise RowError(block.start + row, f"no finite {name}: {what}")
 
 
 def warm_up(model: Model) -> int:

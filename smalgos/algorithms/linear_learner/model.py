@@ -1,5 +1,6 @@
 """The linear model that is kept: coefficients for raw features, a link, a threshold."""
 
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -39,17 +40,31 @@ class LinearModel(Model):
             raise UserError(
                 f"rows of {features.shape[1]} features: the model was trained on {len(self.coef)}"
             )
-        shift = np.zeros_like(self.shift) if isinstance(features, Csr) else self.shift
+        outputs = self.coef.shape[1]
+        if isinstance(features, Csr):
+            x = features
+            W, plan, _ = self._panels
+            raw = self.k.score_csr(x.values, x.indices, x.offsets, W, plan, outputs)
+        else:
+            W, plan, ones = self._panels_about_shift
+            raw = self.k.score_dense(features, W, plan, outputs, self.shift, ones)
+        return self.k.to_host(raw)  # type: ignore[no-any-return]
+
+    @cached_property
+    def _panels(self) -> tuple[Any, Any, Any]:
+        return self._packed(np.zeros_like(self.shift))
+
+    @cached_property
+    def _panels_about_shift(self) -> tuple[Any, Any, Any]:
+        return self._packed(self.shift)
+
+    def _packed(self, shift: NDArray[np.float32]) -> tuple[Any, Any, Any]:
+        """(weights in panels, plan, a scale that changes nothing) for features less `shift`."""
         outputs = self.coef.shape[1]
         intercept = self.intercept + shift.astype(np.float64) @ self.coef.astype(np.float64)
         plan = self.k.groups(1, outputs)
         W = self.k.pack(np.concatenate([self.coef, intercept[None]]), plan, outputs)
-        if isinstance(features, Csr):
-            x = features
-            raw = self.k.score_csr(x.values, x.indices, x.offsets, W, plan, outputs)
-        else:
-            raw = self.k.score_dense(features, W, plan, outputs, shift, np.ones_like(shift))
-        return self.k.to_host(raw)  # type: ignore[no-any-return]
+        return W, plan, np.ones_like(shift)
 
     def predict(self, block: Block, **options: Any) -> dict[str, Any]:
         """``score`` and, for classifiers, ``predicted_label``."""

@@ -1,0 +1,45 @@
+"""A model's answers to rows, checked, in the algorithm's order."""
+
+from typing import Any
+
+import numpy as np
+
+from smalgos.algorithms import algorithm
+from smalgos.errors import RowError
+from smalgos.formats.block import Block
+from smalgos.learning.model import Model
+
+
+def answer(model: Model, block: Block, **options: Any) -> dict[str, Any]:
+    """{response field: one entry per row}, fields in the order of the algorithm's.
+
+    Parameters
+    ----------
+    model : Model
+    block : Block
+        On the model's device; only its features are looked at.
+    **options
+        Of ``model.predict``.
+
+    Raises
+    ------
+    RowError
+        When a row does not fit the model, or has no finite answer.
+    """
+    given = block.features.shape[1]
+    if given != model.width:
+        labelled = given == model.width + 1
+        hint = ": did you leave the label in? Of CSV, label_size=1 (--label-size 1) passes it over"
+        said = f"{given} features, where the model takes {model.width}"
+        raise RowError(block.start, said + (hint if labelled else ""))
+    said_by_model = model.predict(block, **options)
+    order = algorithm(model.algorithm).fields
+    answered = {n: said_by_model[n] for n in (*order, *said_by_model) if n in said_by_model}
+    for name, values in answered.items():
+        if values.dtype.kind == "f" and not np.isfinite(values).all():
+            row = int(np.argmin(np.isfinite(values).reshape(len(values), -1).all(axis=1)))
+            raise RowError(
+                block.start + row,
+                f"no finite {name}: a feature is NaN, infinite or too large; fill or remove it",
+            )
+    return answered
