@@ -327,8 +327,8 @@ BAD = {
         r"train/a\.csv.*header",
     ),
     "content type": (
-        with_train({"a.json": "{}"}, "application/json"),
-        r"train channel: content type 'application/json' is not supported",
+        with_train({"a.png": "{}"}, "image/png"),
+        r"train channel: content type 'image/png' is not supported",
     ),
     "two hosts": (with_config("resourceconfig.json", {"hosts": ["a", "b"]}), r"has 2 hosts"),
     "broken JSON": (with_config("hyperparameters.json", "{'a': 1}"), r"hyperparameters\.json: not"),
