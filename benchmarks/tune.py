@@ -42,7 +42,7 @@ CANDIDATES: dict[str, list[dict[str, Any]]] = {
     "smalgos": [
         {"epochs": n} | more
         for n in (1, 2, 3)
-        for more in ({}, *({"mini_batch_size": b} for b in (100, 150, 500, 1000, 4000, 8000)))
+        for more in ({}, *({"mini_batch_size": b} for b in (100, 150, 250, 500, 1000, 4000)))
     ],
 }
 CALLS = problem.PEERS | {"smalgos": "benchmarks.peers.ours:fit_linear_learner"}

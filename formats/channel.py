@@ -22,6 +22,7 @@ from smalgos.formats.content_type import (
     RECORDIO,
     ContentType,
     Read,
+    Reader,
     guess,
     reader,
     settled,
@@ -62,12 +63,15 @@ class Stream(ABC):
         Bytes of the source, where known.
     taken : int
         Of these, those that the latest reading has taken so far.
+    threaded : bool
+        Whether the reader works on several threads by itself.
     """
 
     rows: int | None = None
     replayable: bool = True
     size: int | None = None
     taken: int = 0
+    threaded: bool = False
 
     @abstractmethod
     def open(
@@ -190,6 +194,7 @@ class Files(Stream):
         self._read = read
         self._settled: dict[str, Any] | None = None
         self.size = sum(shard.size for shard in self._shards)
+        self.threaded = isinstance(read, Reader) and read.threaded
         self._name = self._shards[0].name.partition("/")[0]
         self._reading = Reading(self._name, None, None)
 

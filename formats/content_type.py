@@ -365,6 +365,11 @@ class Reader:
     module: ModuleType
     options: Mapping[str, Any]
 
+    @property
+    def threaded(self) -> bool:
+        """Whether it works on several threads by itself."""
+        return getattr(self.module, "THREADED", False)
+
     @functools.cached_property
     def _read(self) -> Read:
         return _bound(self.module.read_blocks, self.options)

@@ -32,6 +32,7 @@ Numbers = NDArray[np.float32]
 # A chunk is read and parsed in this many pieces. More would make tasks too small for a thread,
 # fewer would leave threads idle; it never depends on the machine, and so neither do the blocks.
 PIECES = 8
+THREADED = True
 
 # So many rows that count 0, 1, 2, ... are no accident.
 INDEX_ROWS = 100

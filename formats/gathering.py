@@ -11,26 +11,25 @@ from numpy.typing import NDArray
 from smalgos.formats.block import Block, Column, Csr, Ragged
 from smalgos.formats.cutting import ahead, like_first
 
-AHEAD_BYTES = 4 << 20  # a source of fewer is not worth a thread
 MARGIN = 1.02  # room that is taken, of what is expected
 
 
-def gather(blocks: Iterable[Block], share: Callable[[], float], size: int | None) -> Block | None:
+def gather(
+    blocks: Iterable[Block], share: Callable[[], float], *, apart: bool = False
+) -> Block | None:
     """All blocks as one, with columns like the first one's; None where there are none.
 
-    Memory is that of the result, as long as rows are of about the same size; the next blocks are
-    read meanwhile, on another thread.
+    Memory is that of the result, as long as rows are of about the same size.
 
     Parameters
     ----------
     blocks : iterable of Block
     share : callable
         How much of the source, 0 to 1, the blocks so far came from; 0: that is not known.
-    size : int, optional
-        Bytes of the source, where known.
+    apart : bool
+        Read the next blocks meanwhile, on another thread.
     """
-    depth = 2 if size is not None and size >= AHEAD_BYTES else 0
-    pieces = ahead(blocks, lambda block: (block, share()), depth)
+    pieces = ahead(blocks, lambda block: (block, share()), 2 if apart else 0)
     fit = like_first()
     begun = list(itertools.islice(pieces, 2))
     if len(begun) < 2:  # what comes in one piece is not copied
@@ -59,8 +58,9 @@ class _Grown:
         """Append what makes this share of the whole, which may be 0: unknown."""
         n, self.n = self.n, self.n + len(more)
         if self.n > len(self.rows):
-            room = int(MARGIN * self.n / share) if share else 2 * self.n
-            rows = np.empty((max(room, self.n), *more.shape[1:]), more.dtype)
+            # Readers may be ahead of the rows that they have given: then the share is too large.
+            room = int(MARGIN * self.n / share) if share else 0
+            rows = np.empty((max(room, 2 * n, self.n), *more.shape[1:]), more.dtype)
             if n:
                 rows[:n] = self.rows[:n]
             self.rows = rows

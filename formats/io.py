@@ -14,6 +14,7 @@ from smalgos.formats.channel import cut, stream
 from smalgos.formats.content_type import ContentType, blocks_writer, by_suffix, types
 from smalgos.formats.gathering import gather
 
+APART_BYTES = 4 << 20  # a source of fewer is not worth a thread
 GZIP_LEVEL = 6  # gzip's own default; 9 takes several times as long for a few percent
 
 
@@ -52,7 +53,8 @@ def read(source: Any, content_type: str | ContentType | None = None) -> Block:
     array([1., 0.], dtype=float32)
     """
     rows = stream(source, content_type)
-    whole = gather(rows.open(), rows.share, rows.size)
+    apart = (rows.size or 0) >= APART_BYTES and not rows.threaded
+    whole = gather(rows.open(), rows.share, apart=apart)
     if whole is None:
         raise UserError("no rows")
     return whole

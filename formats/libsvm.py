@@ -45,6 +45,7 @@ __all__ = ["encode", "read_blocks", "settle", "survey", "write_blocks"]
 
 # A chunk is read and parsed in this many pieces; see csv.
 PIECES = 8
+THREADED = True
 
 
 def read_blocks(

@@ -30,7 +30,7 @@ __all__ = [
     "top_eigen",
 ]
 
-ROWS = 8192  # rows of a task
+ROWS = 4096  # rows of a task
 AT_ONCE = 256  # rows whose products are summed in float32: what is read twice stays in cache
 HIGH = 12  # rows of a tile (see `tile`)
 WAVE = 8  # tasks whose results are held at a time

@@ -34,7 +34,7 @@ from smalgos.learning import (
 from smalgos.learning.rows import blame_row, check_finite
 
 SHIFT_ROWS = 1000  # the rows whose mean the sums are taken about
-BLOCK_BYTES = 1 << 26  # of features in a block
+BLOCK_BYTES = 1 << 25  # of features in a block
 
 
 class PCAParameters(Parameters):

@@ -13,7 +13,7 @@ from smalgos.learning.stopping import Stopping
 
 # Bytes of features in a block: large enough to pay for handing it from thread to thread, small
 # enough to be in the processor's caches still when it is learnt from.
-BLOCK_BYTES = 1 << 23
+BLOCK_BYTES = 1 << 22
 
 
 class MiniBatch(State):

@@ -48,7 +48,7 @@ def test_field_number_0_is_refused_inside_of_groups_too():
     group = bytes.fromhex("c33e 05 00000000 c43e")  # 1000 begins, 0 as fixed32, 1000 ends
     tensor = message(7, message(1, varint(5)) + group)
     record = message(1, message(1, b"values") + message(2, tensor))
-    with pytest.raises(UserError, match="record 0, byte .*: a field number or wire type"):
+    with pytest.raises(UserError, match=r"record 0, byte .*: a field number or wire type"):
         list(protobuf.read_blocks(io.BytesIO(frame(record)), "f"))
 
 
