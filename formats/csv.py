@@ -7,12 +7,8 @@ which alone decides what is an error: the kernel gives the same numbers or gives
 
 import csv
 import io
-import os
 import warnings
-from collections import deque
 from collections.abc import Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any, BinaryIO, Literal, NamedTuple
 
@@ -21,7 +17,7 @@ from numpy.typing import NDArray
 
 from smalgos.errors import UserError
 from smalgos.formats.block import Array, Block
-from smalgos.formats.csv_pieces import BadRow, Piece, Recoded, read_pieces
+from smalgos.formats.csv_pieces import PIECES, BadRow, Piece, Recoded, parse_pieces, read_pieces
 from smalgos.formats.csv_rows import count_lines, parse_rows
 from smalgos.formats.csv_writer import encode, encode_columns
 
@@ -29,9 +25,6 @@ __all__ = ["encode", "encode_columns", "read_blocks", "warn_of_row_index"]
 
 Numbers = NDArray[np.float32]
 
-# A chunk is read and parsed in this many pieces. More would make tasks too small for a thread,
-# fewer would leave threads idle; it never depends on the machine, and so neither do the blocks.
-PIECES = 8
 THREADED = True
 
 # So many rows that count 0, 1, 2, ... are no accident.
@@ -200,8 +193,11 @@ class _Table:
             )
         return len(cells)
 
-    def parse(self, piece: Piece, width: int) -> _Rows:
+    def parse(self, piece: Piece) -> _Rows:
         """The rows of a piece, by the kernel if it can."""
+        width = piece.columns
+        if width == 0:
+            return _Rows(np.empty((0, 0), np.float32), np.empty((0, 0), np.float32), True)
         text = np.frombuffer(piece.text, np.uint8)
         size = piece.end - piece.begin
         lines = count_lines(text, piece.begin, piece.end)
@@ -313,45 +309,21 @@ def _columns(n: int) -> str:
     return "1 column" if n == 1 else f"{n} columns"
 
 
-def _parsed(pieces: Iterator[Piece], table: _Table) -> Iterator[_Rows]:
-    """The rows of the pieces in order, parsed ahead on other threads if there are several."""
-    pending: deque[Future[_Rows]] = deque()
-    bad: Exception | None = None
+def _sized(pieces: Iterator[Piece], table: _Table) -> Iterator[Piece]:
+    """The pieces with the width of the first row that is not blank."""
     width = 0
-    with ExitStack() as stack:
-        submit: Any = None
-        while True:
-            try:
-                piece = next(pieces, None)
-                if piece is None:
-                    break
-                width = width or table.width(piece)
-            except (UserError, BadRow) as e:
-                bad = e  # what came before it comes first
-                break
-            if width == 0:
-                yield _Rows(np.empty((0, 0), np.float32), np.empty((0, 0), np.float32), True)
-            elif piece.last and not pending:
-                yield table.parse(piece, width)
-            else:
-                if submit is None:  # even a pool without threads takes as long as a short text
-                    threads = min(PIECES, os.cpu_count() or 1)
-                    submit = stack.enter_context(ThreadPoolExecutor(threads)).submit
-                pending.append(submit(table.parse, piece, width))
-            while pending and (len(pending) == PIECES or pending[0].done()):
-                yield pending.popleft().result()
-        while pending:
-            yield pending.popleft().result()
-        if bad:
-            raise bad
+    for piece in pieces:
+        width = width or table.width(piece)
+        yield piece._replace(columns=width)
 
 
 def _read(file: Any, table: _Table, size: int) -> Iterator[Block]:
+    pieces = _sized(read_pieces(file, table.name, size, table.first), table)
     row = 0
     blank = False
     head: list[Block] | None = [] if table.first else None
     try:
-        for rows in _parsed(read_pieces(file, table.name, size, table.first), table):
+        for rows in parse_pieces(pieces, table.parse):
             if len(rows.features) and blank:
                 raise BadRow(0, _BLANK)
             blank = blank or rows.blank

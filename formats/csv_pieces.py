@@ -3,14 +3,24 @@
 import codecs
 import gzip
 import lzma
+import os
 import zlib
-from collections.abc import Iterator
-from typing import Any, BinaryIO, NamedTuple
+from collections import deque
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack
+from typing import Any, BinaryIO, NamedTuple, TypeVar
 
 from smalgos.errors import UserError
 from smalgos.formats.floats import MARGIN
 
+T = TypeVar("T")
+
 FIRST_PIECE = 16 << 10
+
+# A chunk is read and parsed in this many pieces. More would make tasks too small for a thread,
+# fewer would leave threads idle; it never depends on the machine, and so neither do the blocks.
+PIECES = 8
 
 # Bounds what is kept while a row's end is looked for: a million columns of 16 characters.
 MAX_ROW_BYTES = 16 << 20
@@ -30,6 +40,7 @@ class Piece(NamedTuple):
     begin: int
     end: int
     last: bool
+    columns: int = 0  # of a table, once they are known
 
 
 class Recoded:
@@ -103,6 +114,35 @@ def read_pieces(
                 f" is longer than {MAX_ROW_BYTES} bytes: there is {quote}no line end,"
                 " or this is another format",
             )
+
+
+def parse_pieces(pieces: Iterator[Piece], parse: Callable[[Piece], T]) -> Iterator[T]:
+    """What `parse` makes of each piece, in order; ahead on other threads if there are several."""
+    pending: deque[Future[T]] = deque()
+    bad: Exception | None = None
+    with ExitStack() as stack:
+        submit: Any = None
+        while True:
+            try:
+                piece = next(pieces, None)
+            except (UserError, BadRow) as e:
+                bad = e  # what came before it comes first
+                break
+            if piece is None:
+                break
+            if piece.last and not pending:
+                yield parse(piece)
+                continue
+            if submit is None:  # even a pool without threads takes as long as a short text
+                threads = min(PIECES, os.cpu_count() or 1)
+                submit = stack.enter_context(ThreadPoolExecutor(threads)).submit
+            pending.append(submit(parse, piece))
+            while pending and (len(pending) == PIECES or pending[0].done()):
+                yield pending.popleft().result()
+        while pending:
+            yield pending.popleft().result()
+        if bad:
+            raise bad
 
 
 def _read_into(file: Any, view: memoryview) -> int:

@@ -9,11 +9,8 @@ The format tells neither how many columns there are nor whether the first one is
 finds what was written.
 """
 
-import os
 import re
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any, BinaryIO, NamedTuple
@@ -23,7 +20,7 @@ from numpy.typing import NDArray
 
 from smalgos.errors import UserError
 from smalgos.formats.block import Block, Csr
-from smalgos.formats.csv_pieces import BadRow, Piece, read_pieces
+from smalgos.formats.csv_pieces import PIECES, BadRow, Piece, parse_pieces, read_pieces
 from smalgos.formats.libsvm_rows import (
     ASCENDING,
     ENTRIES,
@@ -43,8 +40,6 @@ from smalgos.formats.libsvm_writer import encode, write_blocks
 
 __all__ = ["encode", "read_blocks", "settle", "survey", "write_blocks"]
 
-# A chunk is read and parsed in this many pieces; see csv.
-PIECES = 8
 THREADED = True
 
 
@@ -100,8 +95,8 @@ def read_blocks(
     and `width` where the content type does not.
     """
     grammar = _Grammar.of(name, base or 0, width, base, label_size)
-    parsed = _parsed(file, grammar, max(1, chunk_bytes // PIECES))
-    return _read(parsed, grammar, width)
+    pieces = read_pieces(file, name, max(1, chunk_bytes // PIECES), True, quotes=False)
+    return _read(parse_pieces(pieces, grammar.parse), grammar, width)
 
 
 def survey(
@@ -378,32 +373,6 @@ def _repeats(features: Csr) -> bool:
     row = np.repeat(np.arange(len(features)), np.diff(features.offsets))
     places = np.sort(row << 32 | features.indices)
     return bool((places[1:] == places[:-1]).any())
-
-
-def _parsed(file: Any, grammar: _Grammar, size: int) -> Iterator[_Rows]:
-    """The rows of a file piece by piece, parsed ahead on other threads if there are several."""
-    pieces = read_pieces(file, grammar.name, size, True, quotes=False)
-    pending: deque[Future[_Rows]] = deque()
-    bad: Exception | None = None
-    with ThreadPoolExecutor(min(PIECES, os.cpu_count() or 1)) as pool:
-        while True:
-            try:
-                piece = next(pieces, None)
-            except (UserError, BadRow) as e:
-                bad = e  # what came before it comes first
-                break
-            if piece is None:
-                break
-            if piece.last and not pending:
-                yield grammar.parse(piece)
-            else:
-                pending.append(pool.submit(grammar.parse, piece))
-            while pending and (len(pending) == PIECES or pending[0].done()):
-                yield pending.popleft().result()
-        while pending:
-            yield pending.popleft().result()
-        if bad:
-            raise bad
 
 
 def _read(parsed: Iterator[_Rows], grammar: _Grammar, width: int | None) -> Iterator[Block]:

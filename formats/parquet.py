@@ -129,6 +129,8 @@ def _roles(schema: Any, name: str, label_size: int, weights: bool) -> dict[str, 
         value = kind.value_type if lists else kind
         if not (kinds.is_integer(value) or kinds.is_floating(value) or kinds.is_boolean(value)):
             raise UserError(f"{name}, column {field.name!r}: {kind} is no number: leave it out")
+        if i in roles["groups"] and not kinds.is_integer(kind):
+            raise UserError(f"{name}, column {field.name!r}: groups (qid) are integers, not {kind}")
     return roles
 
 
@@ -140,14 +142,16 @@ def _block(batch: Any, roles: dict[str, list[int]], width: int, start: int, name
         given = [_numbers(batch, i, start, name, width) for i in places]
         if role == "groups":
             columns[role] = given[0].astype(np.int64)
-        elif given[0].ndim == 2:
-            columns[role] = given[0].astype(np.float32)
-        elif role == "features" or len(given) > 1:
-            columns[role] = np.empty((len(batch), len(given)), np.float32)
-            for i, column in enumerate(given):
-                columns[role][:, i] = column
-        else:
-            columns[role] = np.array(given[0], np.float32)
+            continue
+        with np.errstate(over="ignore"):  # 1e39 is inf, as in float32 it is
+            if given[0].ndim == 2:
+                columns[role] = given[0].astype(np.float32)
+            elif role == "features" or len(given) > 1:
+                columns[role] = np.empty((len(batch), len(given)), np.float32)
+                for i, column in enumerate(given):
+                    columns[role][:, i] = column
+            else:
+                columns[role] = np.array(given[0], np.float32)
     return Block(columns, start)
 
 

@@ -234,6 +234,20 @@ def test_messages(table, message):
     )
 
 
+@pytest.mark.parametrize("columns", [{"y": [1.0], "x": [1e39]}, {"y": [1e39], "x": [1.0]}])
+def test_what_float32_cannot_hold_is_infinite(columns):
+    block = read(file_of(columns))
+    assert np.inf in (block.labels[0], block.features[0, 0])
+
+
+def test_groups_are_integers():
+    column = pa.field("q", pa.float64(), metadata={b"smalgos": b"groups"})
+    features = pa.field("x", pa.float32(), metadata={b"smalgos": b"features"})
+    table = pa.table([[0.5], [1.0]], schema=pa.schema([column, features]))
+    with pytest.raises(UserError, match=r"column 'q': groups \(qid\) are integers, not double"):
+        read(file_of(table))
+
+
 def test_rows_are_counted_through_the_file(monkeypatch):
     monkeypatch.setattr(parquet, "CELLS", 100)
     x = [float(i) for i in range(999)] + [None]
