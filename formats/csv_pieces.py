@@ -117,9 +117,14 @@ def read_pieces(
 
 
 def parse_pieces(pieces: Iterator[Piece], parse: Callable[[Piece], T]) -> Iterator[T]:
-    """What `parse` makes of each piece, in order; ahead on other threads if there are several."""
+    """What `parse` makes of each piece, in order; ahead on other threads if there are many.
+
+    The first piece, which is short, and a last one that nothing is before are parsed at once: so
+    text of up to a piece's size, such as that of a request, needs no other thread.
+    """
     pending: deque[Future[T]] = deque()
     bad: Exception | None = None
+    first = True
     with ExitStack() as stack:
         submit: Any = None
         while True:
@@ -130,10 +135,11 @@ def parse_pieces(pieces: Iterator[Piece], parse: Callable[[Piece], T]) -> Iterat
                 break
             if piece is None:
                 break
-            if piece.last and not pending:
+            if first or (piece.last and not pending):
                 yield parse(piece)
+                first = False
                 continue
-            if submit is None:  # even a pool without threads takes as long as a short text
+            if submit is None:
                 threads = min(PIECES, os.cpu_count() or 1)
                 submit = stack.enter_context(ThreadPoolExecutor(threads)).submit
             pending.append(submit(parse, piece))

@@ -119,6 +119,7 @@ def make_files(folder: str, rows: int, width: int = 20, columns: int = 1_000) ->
     dense = np.round(rng.normal(0, 100, (rows, width)), 3).astype(np.float32)
     for suffix in ("csv", "pbr", "svm", "parquet"):
         formats.write(Path(folder) / f"rows.{suffix}", Block.of(dense, labels))
+    formats.write(Path(folder) / "rows.jsonl", Block.of(dense))
     step = columns // width
     keys = np.arange(0, columns, step) + rng.integers(0, step, (rows, width))
     offsets = np.arange(rows + 1, dtype=np.int64) * width
@@ -148,7 +149,13 @@ def read_parquet(path: str) -> dict:
 
 def convert(source: str, target: str, rows: int) -> dict:
     """From file to file, read ahead on another thread as the command does it."""
-    work = lambda: formats.write(target, ahead(stream(source).open()))  # noqa: E731
+
+    def work():
+        blocks = stream(source).open()
+        if target.endswith(".jsonl"):  # which has no place for labels
+            blocks = (Block({"features": b.features}, b.start) for b in blocks)
+        formats.write(target, ahead(blocks))
+
     told = measured(work, warm=work, at_least=0.5, rows=rows)
     rate = Path(source).stat().st_size / told["seconds"] / 1e6
     return VERSION | told | {"quality": {"MB/s": rate}}
@@ -180,7 +187,8 @@ def curve_linear_learner(folder: str, **settings: float) -> dict:
 
     X, y, X_val, y_val = of(folder, "X", "y", "X_val", "y_val")
     settings = {"random_state": 0, "n_jobs": threads(), "early_stopping_patience": 100, **settings}
-    LinearLearnerClassifier(**settings).fit(*classes_of_two(4_000, X.shape[1]))
+    x, y_small = classes_of_two(4_000, X.shape[1])
+    LinearLearnerClassifier(**settings).fit(x, y_small, X_val=x, y_val=y_small)
     curve: list[tuple[float, float]] = []
     began = time.perf_counter()
 

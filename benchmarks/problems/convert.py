@@ -10,7 +10,8 @@ TITLE = "Conversion"
 ABOUT = (
     "Files in the page cache. libsvm and Parquet are read to float32 arrays; *sum* is that of all "
     "values. Reading libsvm includes the look at the whole file that finds its columns. Converted "
-    "are rows of 20 numbers and a label, from file to file; *MB/s* is that of the file read."
+    "are rows of 20 numbers and a label (JSON Lines: none), from file to file; *MB/s* is that "
+    "of the file read."
 )
 ROWS = {"quick": 2_000, "default": 200_000, "full": 2_000_000}
 LIBSVM, PARQUET = "read libsvm, 20 of 1 000 values", "read Parquet, 20 columns"
@@ -20,6 +21,7 @@ FORMATS = {
     "RecordIO": "rows.pbr",
     "libsvm": "rows.svm",
     "Parquet": "rows.parquet",
+    "JSON Lines": "rows.jsonl",
 }
 
 

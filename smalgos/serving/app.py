@@ -8,7 +8,8 @@ import time
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, TypeVar
+from weakref import WeakKeyDictionary
 
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
@@ -23,8 +24,10 @@ from smalgos.serving.settings import Settings
 LOG = logging.getLogger("smalgos.serving")
 ACCESS_LOG = logging.getLogger("smalgos.serving.access")
 
-# Requests of so many bytes are answered sooner than another thread would take them up.
-AT_ONCE = 16 << 10
+# Answers that take no longer are given by the thread of all connections: handing a request of
+# 200 KB to another one takes half a millisecond, and pings can wait that long.
+AT_ONCE = 4e-3
+SHORT = 16 << 10  # bytes of a request that is taken to be of that kind until it has been seen
 LATER = 0.1  # seconds that a line for a request may wait to be written
 LINGER = 2.0  # seconds that a client may go on sending what nobody reads, until it reads the answer
 CLOSING = (408, 413)  # refusals of a body that is not read to its end
@@ -33,6 +36,7 @@ GONE = 499  # in the access log: the client has left before it was answered
 VARIANT = {"x-amzn-invoked-production-variant": "AllTraffic"}  # what the original's hosting adds
 TARGET = "x-amzn-sagemaker-target-model"
 
+T = TypeVar("T")
 Handler: TypeAlias = Callable[[Request], Awaitable[Response]]
 
 
@@ -79,6 +83,7 @@ class Server:
     def __init__(self, model: Model | None, settings: Settings) -> None:
         self.model, self.settings = model, settings
         self.models = Models()
+        self._pace = Pace()
         self._pool = ThreadPoolExecutor(settings.threads, thread_name_prefix="smalgos-serving")
 
     # All containers' -----------------------------------------------------------------------------
@@ -134,11 +139,12 @@ class Server:
         )
         limit = self.settings.timeout
         try:
-            if len(body) <= AT_ONCE:
-                reply = call()
+            if self._pace.expected(model, len(body)) <= AT_ONCE:
+                reply = self._pace.measured(model, len(body), call)
             else:
+                measured = functools.partial(self._pace.measured, model, len(body), call)
                 async with asyncio.timeout(limit):
-                    reply = await self.aside(call)
+                    reply = await self.aside(measured)
         except TimeoutError as e:
             raise Refused(504, f"there is no answer within {limit:g} seconds") from e
         except MemoryError as e:
@@ -191,6 +197,28 @@ class Server:
         """The answer of the model of that name, which is not unloaded meanwhile."""
         with self.models.get(name).used() as model:
             return await self.answer(model, request)
+
+
+class Pace:
+    """How long a model takes for requests of about a size."""
+
+    def __init__(self) -> None:
+        self._seconds: WeakKeyDictionary[Model, dict[int, float]] = WeakKeyDictionary()
+
+    def expected(self, model: Model, size: int) -> float:
+        """Seconds that a request of so many bytes should take."""
+        unseen = 0.0 if size <= SHORT else AT_ONCE + 1
+        return self._seconds.get(model, {}).get(size.bit_length(), unseen)
+
+    def measured(self, model: Model, size: int, call: Callable[[], T]) -> T:
+        """The result of `call`, which answers such a request."""
+        began = time.perf_counter()
+        result = call()
+        taken = time.perf_counter() - began
+        known, kind = self._seconds.setdefault(model, {}), size.bit_length()
+        # A little at a time: one that was held up by others says nothing of the next.
+        known[kind] = known.get(kind, taken) * 0.9 + taken * 0.1
+        return result
 
 
 async def read_body(request: Request, limit: int) -> bytes:

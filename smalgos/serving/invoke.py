@@ -23,6 +23,7 @@ from smalgos.formats.content_type import (
     types,
     writer,
 )
+from smalgos.formats.cutting import cut
 from smalgos.formats.recordio import MAGIC_BYTES, frame
 from smalgos.formats.responses import ENCODERS, JSON, Answer, Encoder, encoder
 from smalgos.learning.model import Model
@@ -144,13 +145,14 @@ def _reader(content_type: str, **reading: int) -> Read:
 def _answers(model: Model, body: bytes, read: Read) -> Iterator[Answer]:
     """{response field: one entry per row} of some rows after others, in the algorithm's order."""
     cells = 0
-    for block in read(io.BytesIO(body), NAME):
-        for rows in Block({"features": block.features}, block.start).batches(ROWS):
-            given = answer(model, rows.on(model.k))
-            cells += sum(values.size for values in given.values())
-            if cells > CELLS:
-                raise Refused(413, f"the answer has more than {CELLS} numbers: send fewer rows")
-            yield given
+    blocks = read(io.BytesIO(body), NAME)
+    features = (Block({"features": block.features}, block.start) for block in blocks)
+    for rows in cut(features, ROWS):
+        given = answer(model, rows.on(model.k))
+        cells += sum(values.size for values in given.values())
+        if cells > CELLS:
+            raise Refused(413, f"the answer has more than {CELLS} numbers: send fewer rows")
+        yield given
     if not cells:
         raise UserError(f"{NAME} has no rows")
 

@@ -9,7 +9,7 @@ import pytest
 
 from smalgos.formats.responses import ENCODERS
 from smalgos.serving import app as serving
-from smalgos.serving.app import AT_ONCE, access_line, application
+from smalgos.serving.app import AT_ONCE, SHORT, Pace, access_line, application
 from smalgos.serving.settings import Settings
 from tests.serving.client import acall, call
 
@@ -37,11 +37,23 @@ def test_the_media_type_stands_alone(app, accept):
 
 
 def test_large_requests_are_answered_aside(app):
-    body = ROW * (AT_ONCE // len(ROW) + 1)
+    body = ROW * (SHORT // len(ROW) + 1)
     answer = call(app, "POST", "/invocations", body, CSV)
-    assert len(json.loads(answer.body)["predictions"]) == AT_ONCE // len(ROW) + 1
+    assert len(json.loads(answer.body)["predictions"]) == SHORT // len(ROW) + 1
     bad = call(app, "POST", "/invocations", body + b"1,2,x,4", CSV)
     assert bad.status == 400
+
+
+def test_what_is_seen_to_be_short_is_not_handed_over(models):
+    pace, model, other = Pace(), models["pca"], models["binary"]
+    assert pace.expected(model, SHORT) <= AT_ONCE < pace.expected(model, SHORT + 1)
+    assert pace.measured(model, 100_000, lambda: 7) == 7
+    assert pace.expected(model, 90_000) <= AT_ONCE < pace.expected(model, 200_000)
+    assert pace.expected(other, 90_000) > AT_ONCE
+    for _ in range(2):  # one exception does not make the rule, a second one does
+        now = pace.expected(model, 90_000)
+        pace.measured(model, 100_000, lambda: time.sleep(0.025))
+    assert now <= AT_ONCE < pace.expected(model, 90_000)
 
 
 def test_nothing_asked(app):
@@ -143,14 +155,14 @@ def test_bodies_that_never_end_are_given_up(models, monkeypatch):
 
 
 def test_answers_that_take_too_long_are_given_up(models, monkeypatch):
-    monkeypatch.setattr(serving, "AT_ONCE", 0)
+    monkeypatch.setattr(serving, "SHORT", 0)
     monkeypatch.setattr(serving, "invoke", lambda *a, **k: time.sleep(0.3))
     app = application(models["pca"], Settings(None, timeout=0.05))
     assert call(app, "POST", "/invocations", ROW, CSV).status == 504
 
 
 def test_slow_requests_do_not_hold_up_others(models, monkeypatch):
-    monkeypatch.setattr(serving, "AT_ONCE", 0)
+    monkeypatch.setattr(serving, "SHORT", 0)
     plain = serving.invoke
 
     def slow(*args, **kwargs):

@@ -141,7 +141,7 @@ def test_a_model_is_not_unloaded_while_it_answers(app, folder, monkeypatch):
         go_on.wait(10)
         return plain(*args, **kwargs)
 
-    monkeypatch.setattr(serving, "AT_ONCE", 0)
+    monkeypatch.setattr(serving, "SHORT", 0)
     monkeypatch.setattr(serving, "invoke", slow)
     assert load(app, "m", folder / "pca").status == 200
 

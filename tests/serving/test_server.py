@@ -31,7 +31,7 @@ def slow(model, body, read):
     return plain(model, body, read)
 core._answers = slow
 from smalgos.serving import app
-app.AT_ONCE = 0
+app.SHORT = 0
 from smalgos.cli import main
 main()
 """
