@@ -3,7 +3,7 @@
 import contextlib
 import functools
 import io
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 import numpy as np
@@ -23,7 +23,6 @@ from smalgos.formats.content_type import (
     types,
     writer,
 )
-from smalgos.formats.cutting import cut
 from smalgos.formats.recordio import MAGIC_BYTES, frame
 from smalgos.formats.responses import ENCODERS, JSON, Answer, Encoder, encoder
 from smalgos.learning.model import Model
@@ -145,16 +144,27 @@ def _reader(content_type: str, **reading: int) -> Read:
 def _answers(model: Model, body: bytes, read: Read) -> Iterator[Answer]:
     """{response field: one entry per row} of some rows after others, in the algorithm's order."""
     cells = 0
-    blocks = read(io.BytesIO(body), NAME)
-    features = (Block({"features": block.features}, block.start) for block in blocks)
-    for rows in cut(features, ROWS):
-        given = answer(model, rows.on(model.k))
-        cells += sum(values.size for values in given.values())
-        if cells > CELLS:
-            raise Refused(413, f"the answer has more than {CELLS} numbers: send fewer rows")
-        yield given
+    for block in _together(read(io.BytesIO(body), NAME)):
+        for rows in block.batches(ROWS):
+            given = answer(model, rows.on(model.k))
+            cells += sum(values.size for values in given.values())
+            if cells > CELLS:
+                raise Refused(413, f"the answer has more than {CELLS} numbers: send fewer rows")
+            yield given
     if not cells:
         raise UserError(f"{NAME} has no rows")
+
+
+def _together(blocks: Iterable[Block]) -> Iterator[Block]:
+    """The features, with short blocks put together: each answer costs more than its rows do."""
+    waiting: list[Block] = []
+    for block in blocks:
+        waiting.append(Block({"features": block.features}, block.start))
+        if sum(map(len, waiting)) >= ROWS:
+            yield Block.join(waiting)
+            waiting = []
+    if waiting:
+        yield Block.join(waiting)
 
 
 def warm_up(model: Model) -> int:
