@@ -10,6 +10,16 @@ ifneq ($(wildcard .oracles/sdk/bin/python),)
 export SMALGOS_ORACLE_SDK ?= $(CURDIR)/.oracles/sdk/bin/python
 endif
 
+ifneq ($(wildcard .oracles/xgboost17/bin/python),)
+export SMALGOS_ORACLE_XGBOOST17 ?= $(CURDIR)/.oracles/xgboost17/bin/python
+endif
+ifneq ($(wildcard .oracles/xgboost21/bin/python),)
+export SMALGOS_ORACLE_XGBOOST21 ?= $(CURDIR)/.oracles/xgboost21/bin/python
+endif
+ifneq ($(wildcard .oracles/xgboost30/bin/python),)
+export SMALGOS_ORACLE_XGBOOST30 ?= $(CURDIR)/.oracles/xgboost30/bin/python
+endif
+
 .PHONY: demo test test-slow bench oracles lint clean
 
 # One stamp per set of extras: installed again only when pyproject.toml changes.

@@ -96,3 +96,50 @@ def make_two_classes(folder: str, rows: int, width: int) -> dict[str, Any]:
     order = np.random.default_rng(1).permutation(len(X))
     train, held = np.split(order, [int(0.8 * len(X))])
     return kept(folder, X=X[train], y=y[train], X_val=X[held], y_val=y[held])
+
+
+def sine_classes(n: int, d: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    """Two classes, by a linear function, a product with a sine and noise of d normal features."""
+    rng = np.random.default_rng(seed)
+    w = rng.standard_normal(d)
+    X = rng.standard_normal((n, d), np.float32)
+    z = X @ (w / np.sqrt(d)).astype(np.float32) + 0.7 * np.sin(2 * X[:, 0]) * X[:, 1]
+    return X, (z + 0.5 * rng.standard_normal(n) > 0).astype(np.int64)
+
+
+def make_boosting(folder: str, rows: int, width: int, kind: str) -> dict[str, Any]:
+    """Rows to boost on: dense, sparse, with categories, or Covertype's; some held out."""
+    rng = np.random.default_rng(1)
+    held = max(rows // 5, 1000)
+    if kind == "covertype":
+        X, classes = covertype()
+        y = classes - 1
+        order = rng.permutation(len(X))
+        X, y, held = X[order], y[order], len(X) // 5
+    elif kind == "categories":
+        X, y = sine_classes(rows + held, width)
+        codes = rng.integers(0, 100, (rows + held, 10))
+        effect = rng.standard_normal((10, 100)).astype(np.float32)
+        z = X[:, :10].sum(axis=1) / 4
+        for f in range(10):
+            z += effect[f, codes[:, f]]
+            X[:, f] = codes[:, f]
+        y = (z + rng.standard_normal(len(z)) > 0).astype(np.int64)
+    elif kind == "sparse":
+        return _make_sparse(folder, rows, held, width)
+    else:
+        X, y = sine_classes(rows + held, width)
+    return kept(folder, X=X[held:], y=y[held:], X_val=X[:held], y_val=y[:held])
+
+
+def _make_sparse(folder: str, rows: int, held: int, width: int) -> dict[str, Any]:
+    from scipy.sparse import random_array, save_npz
+
+    rng = np.random.default_rng(1)
+    w = rng.standard_normal(width).astype(np.float32)
+    X = random_array((rows + held, width), density=0.01, format="csr", rng=rng, dtype=np.float32)
+    z = X @ w
+    y = (z + 0.5 * z.std() * rng.standard_normal(len(z)) > 0).astype(np.int64)
+    save_npz(Path(folder) / "X.npz", X[held:])
+    save_npz(Path(folder) / "X_val.npz", X[:held])
+    return kept(folder, y=y[held:], y_val=y[:held])

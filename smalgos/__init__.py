@@ -11,6 +11,9 @@ from smalgos.errors import AlgorithmError, NotReady, PlatformError, UserError
 
 # Estimator -> its module in smalgos.estimators.
 _ESTIMATORS = {
+    "BoostedTreesClassifier": "boosted_trees",
+    "BoostedTreesRanker": "boosted_trees",
+    "BoostedTreesRegressor": "boosted_trees",
     "LinearLearnerClassifier": "linear_learner",
     "LinearLearnerRegressor": "linear_learner",
     "PCA": "pca",
@@ -19,6 +22,9 @@ _ESTIMATORS = {
 __all__ = [
     "PCA",
     "AlgorithmError",
+    "BoostedTreesClassifier",
+    "BoostedTreesRanker",
+    "BoostedTreesRegressor",
     "LinearLearnerClassifier",
     "LinearLearnerRegressor",
     "NotReady",

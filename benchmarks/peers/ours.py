@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from benchmarks.boosting import held_out, repeated, rows_of, warm_rows
 from benchmarks.data import classes_of_two, kept, of
 from benchmarks.measure import measured, threads
 from benchmarks.quality import digest, distance, log_loss
@@ -215,3 +216,37 @@ def fit_pca(folder: str, components: int) -> dict:
     told = measured(lambda: PCA(**settings).fit(X), warm=lambda: PCA(**settings).fit(X[:WARM_ROWS]))
     fitted = told["value"]
     return VERSION | told | {"quality": distance(folder, fitted)}
+
+
+# Boosted trees ------------------------------------------------------------------------------------
+
+
+def fit_boosted_trees(
+    folder: str, kind: str, rounds: int, depth: int, leaves: int = 0, steps: int = 0
+) -> dict:
+    """Binning and training."""
+    from smalgos import BoostedTreesClassifier
+
+    X, y, X_val, y_val, _ = rows_of(folder, kind)
+    settings = {
+        "eta": 0.1, "max_depth": depth, "max_leaves": leaves, "num_grad_quant_bins": steps,
+        "grow_policy": "lossguide" if leaves else "depthwise", "n_jobs": threads(),
+        "categorical_features": list(range(10)) if kind == "categories" else None,
+    }  # fmt: skip
+    told = measured(
+        lambda: BoostedTreesClassifier(num_round=rounds, **settings).fit(X, y),
+        warm=lambda: BoostedTreesClassifier(num_round=2, **settings).fit(*warm_rows(X, y)),
+    )
+    p = told["value"].predict_proba(X_val)
+    return VERSION | told | held_out(y_val, p if p.shape[1] > 2 else p[:, 1])
+
+
+def predict_boosted_trees(folder: str, rows: int) -> dict:
+    """From an array to an array."""
+    from smalgos import BoostedTreesClassifier
+
+    X, y, _, _, _ = rows_of(folder, "dense")
+    model = BoostedTreesClassifier(num_round=100, eta=0.1).fit(X[:100_000], y[:100_000]).model_
+    asked = X if rows == 0 else np.ascontiguousarray(X[:rows])
+    with model.k.threads(threads()):
+        return VERSION | repeated(lambda: model.predict_margin(asked), len(asked))

@@ -10,6 +10,7 @@ from sklearn.linear_model import LogisticRegression, SGDClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
+from benchmarks.boosting import held_out, repeated, rows_of, warm_rows
 from benchmarks.data import classes_of_two, kept, low_rank, of
 from benchmarks.measure import measured
 from benchmarks.quality import distance, log_loss
@@ -63,3 +64,34 @@ def read_libsvm(path: str) -> dict:
     work = lambda: load_svmlight_file(path, dtype=np.float32)[0]  # noqa: E731
     told = measured(work, warm=work, at_least=0.5, bytes=Path(path).stat().st_size)
     return VERSION | told | {"quality": {"sum": float(told["value"].data.sum(dtype=np.float64))}}
+
+
+def boosted_trees(kind: str, rounds: int, depth: int, leaves: int):
+    """What all peers are given, as HistGradientBoostingClassifier spells it."""
+    from sklearn.ensemble import HistGradientBoostingClassifier
+
+    return HistGradientBoostingClassifier(
+        learning_rate=0.1, max_iter=rounds, max_depth=depth or None, max_leaf_nodes=leaves or None,
+        l2_regularization=1, min_samples_leaf=1, max_bins=255, early_stopping=False,
+        categorical_features=list(range(10)) if kind == "categories" else None,
+    )  # fmt: skip
+
+
+def fit_boosted_trees(folder: str, kind: str, rounds: int, depth: int, leaves: int = 0) -> dict:
+    """Binning and training."""
+    X, y, X_val, y_val, classes = rows_of(folder, kind)
+
+    def work(X=X, y=y, rounds=rounds):
+        return boosted_trees(kind, rounds, depth, leaves).fit(X, y)
+
+    told = measured(lambda: work(), warm=lambda: work(*warm_rows(X, y), 2))
+    p = told["value"].predict_proba(X_val)
+    return VERSION | told | held_out(y_val, p if classes > 2 else p[:, 1])
+
+
+def predict_boosted_trees(folder: str, rows: int) -> dict:
+    """From an array to an array."""
+    X, y, _, _, _ = rows_of(folder, "dense")
+    model = boosted_trees("dense", 100, 6, 0).fit(X[:100_000], y[:100_000])
+    asked = X if rows == 0 else np.ascontiguousarray(X[:rows])
+    return VERSION | repeated(lambda: model.decision_function(asked), len(asked))

@@ -28,6 +28,7 @@ __all__ = [
     "blas_single",
     "chunks",
     "device",
+    "jobs",
     "readable",
     "run",
     "threads",
@@ -128,6 +129,11 @@ def threads(n_jobs: int | None) -> Iterator[int]:
         _jobs.reset(token)
 
 
+def jobs() -> int:
+    """How many threads `run` takes here."""
+    return 1 if getattr(_here, "busy", False) else _jobs.get() or _cores()
+
+
 def _pool(size: int) -> ThreadPoolExecutor:
     with _lock:
         if size not in _pools:
@@ -156,8 +162,8 @@ def run(f: Callable[[T], R], items: Iterable[T]) -> list[R]:
         That of the first item (in order) whose f raised.
     """
     given = list(items)
-    jobs = min(_jobs.get() or _cores(), len(given))
-    if jobs <= 1 or getattr(_here, "busy", False):
+    count = min(jobs(), len(given))
+    if count <= 1:
         return [f(item) for item in given]
     results: list[Any] = [None] * len(given)
     errors: dict[int, BaseException] = {}
@@ -179,8 +185,8 @@ def run(f: Callable[[T], R], items: Iterable[T]) -> list[R]:
         finally:
             _here.busy = False
 
-    pool = _pool(jobs - 1)
-    helpers = [pool.submit(work) for _ in range(jobs - 1)]
+    pool = _pool(count - 1)
+    helpers = [pool.submit(work) for _ in range(count - 1)]
     work()
     for helper in helpers:
         if (

@@ -2,6 +2,7 @@
 
 import difflib
 import importlib
+import re
 from pathlib import Path
 from typing import Any
 
@@ -9,8 +10,13 @@ from smalgos.errors import UserError
 from smalgos.learning import files
 from smalgos.learning.model import Algorithm, Model
 
+# What a folder with a model holds; of cross-validation it is several.
+FILES = re.compile(r"model\.safetensors|xgboost-model(-\d+)?")
+HEAD = 256  # bytes that tell formats apart
+MOST_BYTES = 1 << 32
+
 # The original's image name -> module.
-MODULES = {"linear-learner": "linear_learner", "pca": "pca"}
+MODULES = {"linear-learner": "linear_learner", "pca": "pca", "xgboost": "xgboost"}
 
 
 def algorithm(name: str) -> Algorithm:
@@ -31,25 +37,39 @@ def algorithm(name: str) -> Algorithm:
 
 
 def load_model(path: str | Path, device: str = "cpu") -> Model:
-    """The model of a file that `Model.save` wrote, checked before use.
+    """The model of a file that `Model.save` wrote, checked before use; of several, their ensemble.
+
+    Parameters
+    ----------
+    path : str or Path
+        The file, or the folder that holds it, or several of cross-validation.
+    device : str
 
     Raises
     ------
     UserError
         When the file is damaged, of another kind, or holds shapes that do not fit.
     """
-    return read_model(path, device)[0]
+    found = files_of(path)
+    if len(found) == 1:
+        return read_model(found[0], device)[0]
+    from smalgos.algorithms.xgboost.ensemble import Ensemble
+
+    return Ensemble.of([read_model(file, device)[0] for file in found], str(path))
 
 
 def read_model(path: str | Path, device: str = "cpu") -> tuple[Model, dict[str, Any], Any]:
     """(model, header, training state's arrays) of a model file; see `load_model`."""
-    path = Path(path)
-    if path.is_dir():
-        path = path / "model.safetensors"
+    found = files_of(path)
+    if len(found) > 1:
+        raise UserError(f"{path} holds {len(found)} models of cross-validation: name one of them")
+    path = found[0]
+    if (model := _of_xgboost(path, device)) is not None:
+        return model, {}, {}
     arrays, meta = files.read(path)
     if "algorithm" not in meta:
         kind = "a training checkpoint" if "checkpoint" in meta else "no model"
-        raise UserError(f"{path}: this is {kind}; give the model.safetensors that training wrote")
+        raise UserError(f"{path}: this is {kind}; give the model that training wrote")
     own = {n: a for n, a in arrays.items() if not n.startswith("state.")}
     kept = {n[len("state.") :]: a for n, a in arrays.items() if n.startswith("state.")}
     name = meta["algorithm"]
@@ -57,3 +77,38 @@ def read_model(path: str | Path, device: str = "cpu") -> tuple[Model, dict[str, 
         raise UserError(f"{path}: a model of {name!r}, an algorithm that this version lacks")
     model = algorithm(name).model.from_parts(own, meta, device, str(path))
     return model, meta, kept
+
+
+def file_of(path: str | Path) -> Path:
+    """The model's file: `path` itself, or the first that a folder holds of that kind."""
+    return files_of(path)[0]
+
+
+def files_of(path: str | Path) -> list[Path]:
+    """The model's file; several, in order, if a folder holds those of cross-validation."""
+    path = Path(path)
+    if not path.is_dir():
+        return [path]
+    found = [file for file in path.iterdir() if FILES.fullmatch(file.name) and file.is_file()]
+    first = [path / name for name in ("model.safetensors", "xgboost-model")]
+    alone = [file for file in first if file in found]
+    numbered = sorted(found, key=lambda file: int(re.sub(r"\D", "", file.name) or 0))
+    return alone[:1] or numbered or first[:1]
+
+
+def _of_xgboost(path: Path, device: str) -> Model | None:
+    """The model of a file in one of XGBoost's formats; None: it is not in any."""
+    try:
+        with open(path, "rb") as file:
+            head = file.read(HEAD)
+    except OSError:
+        return None  # the usual way finds out why
+    if head[8:10] == b'{"':  # as safetensors have it, behind the length of their header
+        return None
+    from smalgos.algorithms.xgboost import exchange
+
+    if exchange.sniff(head) is None:
+        return None
+    if path.stat().st_size > MOST_BYTES:
+        raise UserError(f"{path}: more than {MOST_BYTES >> 30} GiB are no model")
+    return exchange.decode(path.read_bytes(), str(path), device)

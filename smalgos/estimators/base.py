@@ -157,6 +157,18 @@ class Estimator(BaseEstimator):  # type: ignore[misc]
             return int(state.integers(2**31))
         return int(state)
 
+    def _facts(self) -> dict[str, Any]:
+        """What the state is told of the circumstances."""
+        return {}
+
+    def _given(self) -> dict[str, Any]:
+        """The hyperparameters that the constructor was given."""
+        return {name: getattr(self, name) for name in self.algorithm.parameters.constructor()}
+
+    def _more_rounds(self) -> int:
+        """How many epochs more a warm start is good for."""
+        return int(getattr(self, "epochs", 1))
+
     def _begin(self, block: Block, channels: dict[str, Stream]) -> State:
         seed = self._seed()
         spec = Spec.of(
@@ -165,10 +177,12 @@ class Estimator(BaseEstimator):  # type: ignore[misc]
             channels=frozenset(channels),
             seed=seed,
             device=self.device,
+            facts=self._facts(),
         )
         table = self.algorithm.parameters
-        given = {name: getattr(self, name) for name in table.constructor()}
-        parameters = table(**given | table.wired(spec) | self._settle() | {"random_state": seed})
+        parameters = table(
+            **self._given() | table.wired(spec) | self._settle() | {"random_state": seed}
+        )
         return self.algorithm.state(parameters, spec)
 
     def _train(self, channels: dict[str, Stream]) -> Self:
@@ -211,7 +225,7 @@ class Estimator(BaseEstimator):  # type: ignore[misc]
         block = self._finite_block(X, y, sample_weight, reset=not again)
         channels = self._channels(block, X_val, y_val)
         if again and self.state_.spec.channels == frozenset(channels):
-            self.state_.again(getattr(self, "epochs", 1))
+            self.state_.again(self._more_rounds())
         else:
             self.state_ = self._begin(block, channels)
         return self._train(channels)

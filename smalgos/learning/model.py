@@ -2,7 +2,7 @@
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -12,6 +12,7 @@ import numpy as np
 
 from smalgos.errors import UserError
 from smalgos.formats.block import Block
+from smalgos.formats.content_type import JSON, RECORDIO, ContentType
 from smalgos.kernels import load as load_kernels
 from smalgos.learning import files
 from smalgos.learning.parameters import Parameters
@@ -37,6 +38,23 @@ class Algorithm:
         Response fields, in the order of CSV columns.
     label_size : int
         Label columns of training CSV when the content type does not say.
+    content_type : str
+        Of channels that do not say.
+    reading : callable, optional
+        ``reading(parameters, content_type)``: options of the readers of training rows, where the
+        content type, None if it is not known yet, does not say; `UserError` where it is of no use.
+    accept : str
+        Media type of answers to who takes anything.
+    ends_csv : bool
+        Whether a newline is behind the last row of CSV outside of batch transform jobs, too.
+    bare_batches : bool
+        Whether batch transform jobs get the first response field alone, a line for each row,
+        whatever they accept.
+    selected : callable, optional
+        ``selected(model, names)``: a function of blocks that answers with these fields in the
+        place of the usual ones; `UserError` where the model has none to choose from.
+    file : str
+        What a model is called in the folder of a training job.
     metrics : callable, optional
         ``metrics(model)``: an accumulator with ``add(labels, outputs)`` and ``result()``.
     scores : tuple of str
@@ -54,6 +72,13 @@ class Algorithm:
     envelope: str = "predictions"
     fields: tuple[str, ...] = ()
     label_size: int = 1
+    content_type: str = RECORDIO
+    reading: Callable[[Any, ContentType | None], dict[str, Any]] | None = None
+    accept: str = JSON
+    ends_csv: bool = False
+    bare_batches: bool = False
+    selected: Callable[[Any, Sequence[str]], Callable[[Block], dict[str, Any]]] | None = None
+    file: str = "model.safetensors"
     metrics: Any = None
     scores: tuple[str, ...] = ()
     summary: str = ""
@@ -111,6 +136,10 @@ class Model(Part, ABC):
     @abstractmethod
     def check(self) -> None:
         """Raise `UserError` unless every shape and offset is what `predict` relies on."""
+
+    def cut(self) -> "Model":
+        """The model without what predictions do not need, as a training job leaves it."""
+        return self
 
     def __getstate__(self) -> dict[str, Any]:
         return {

@@ -93,7 +93,7 @@ class Field:
         if self.kind is float:
             return float(s)
         if self.kind is list:
-            if not s.startswith("["):
+            if not s.startswith(("[", "(")):
                 return [part.strip() for part in s.split(",") if part.strip()]
             try:
                 return list(json.loads(s))
@@ -113,6 +113,8 @@ class Field:
             return None
         if isinstance(value, str) and value in self.allowed_words:
             return value
+        if isinstance(value, str) and self.kind is list:  # one word, or several behind commas
+            value = self.parse(value)
         plain = value.item() if hasattr(value, "item") and getattr(value, "ndim", 1) == 0 else value
         fits = {
             bool: isinstance(plain, bool),

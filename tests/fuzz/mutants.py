@@ -14,7 +14,15 @@ import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from tests.fuzz import csv_files, libsvm_files, model_files, properties, recordio_files, seeds
+from tests.fuzz import (
+    booster_files,
+    csv_files,
+    libsvm_files,
+    model_files,
+    properties,
+    recordio_files,
+    seeds,
+)
 from tests.fuzz.fence import Fence, limit_memory
 from tests.fuzz.spoil import pick, spoil
 
@@ -37,6 +45,7 @@ GENERATORS: dict[str, Callable[[random.Random], Iterator[bytes]]] = {
     "libsvm": libsvm_files.generate,
     "gzip": packed_files,
     "model": model_files.generate,
+    "booster": booster_files.generate,
 }
 
 

@@ -22,6 +22,7 @@ import scipy.sparse
 
 import smalgos
 from smalgos import formats
+from smalgos.algorithms.xgboost import exchange
 from smalgos.errors import UserError
 from smalgos.formats import csv, libsvm, protobuf
 from smalgos.formats.block import Block, Csr
@@ -321,6 +322,35 @@ def _model(data: bytes) -> bool:
     return True
 
 
+MOST_COLUMNS = 10_000  # a booster file may claim any number of features
+
+
+def booster(data: bytes) -> bool:
+    """Load a booster file and let it answer; whether it does."""
+    said = ""
+    try:
+        read = exchange.decode(data, NAME)
+    except UserError as error:
+        said = str(error)
+    assert not said or said.startswith(f"{NAME}: "), f"the error does not name the file: {said}"
+    if due("memory", data):
+        with bounded(data), contextlib.suppress(UserError):
+            exchange.decode(data, NAME)
+    if said:
+        return False
+    if read.width <= MOST_COLUMNS:
+        X = np.random.default_rng(0).normal(size=(ROWS, read.width)).astype(np.float32)
+        X[0] = np.nan
+        with np.errstate(all="ignore"):  # numbers may be huge
+            assert len(read.predict(Block.of(X))["score"]) == ROWS
+            assert read.predict_margin(Csr.of(X)).shape == (ROWS, read.outputs)
+    for form in ("json", "ubj"):
+        with np.errstate(all="ignore"):
+            again = exchange.decode(exchange.encode(read, form), NAME)
+        assert again.snapshot().keys() == read.snapshot().keys()
+    return True
+
+
 PROPERTIES: dict[str, Callable[[bytes], bool]] = {
     "recordio": recordio,
     "csv": table,
@@ -328,6 +358,7 @@ PROPERTIES: dict[str, Callable[[bytes], bool]] = {
     "libsvm": sparse_text,
     "gzip": packed,
     "model": model,
+    "booster": booster,
 }
 
 

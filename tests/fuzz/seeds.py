@@ -13,6 +13,7 @@ from smalgos.formats import csv, protobuf
 from smalgos.formats.block import Block, Csr, Ragged
 from smalgos.formats.recordio import MAGIC_BYTES, frame
 from smalgos.learning import files
+from tests.fuzz import small_boosters
 from tests.fuzz.properties import unsealed
 from tests.reference.protobuf import field, message, split_frame, varint
 
@@ -190,4 +191,5 @@ SEEDS: dict[str, Callable[[], list[bytes]]] = {
     "libsvm": libsvm,
     "gzip": packed,
     "model": model,
+    "booster": small_boosters.seeds,
 }

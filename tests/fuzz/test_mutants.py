@@ -1,4 +1,4 @@
-"""5.5 million files that are wrong on purpose, against the compiled readers."""
+"""5.7 million files that are wrong on purpose, against the compiled readers."""
 
 import json
 
@@ -14,6 +14,7 @@ LENGTHS = {
     "lines": (1_900_000, 1),
     "libsvm": (500_000, 2),
     "model": (500_000, 4),
+    "booster": (200_000, 2),
 }
 QUICK = 500
 

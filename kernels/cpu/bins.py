@@ -1,0 +1,284 @@
+"""Values to bins: cuts from a sample of the rows, and the bin of every value.
+
+Bin b of a feature holds the values from cut b - 1 on that are less than cut b, so that a split
+behind bin b is ``x < cuts[b]``. The last cut is beyond all values. Missing values have a bin of
+their own behind the others.
+"""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from smalgos._jit import kernel
+from smalgos.kernels.cpu.packed import count_up_to
+from smalgos.kernels.cpu.shared import chunks, readable, run
+
+GROUP = 32  # features whose histograms are summed up together: they stay near the nearest cache
+LAST = np.finfo(np.float32).max  # the last cut, a number that XGBoost's files can hold
+LINE = 8  # int64 of a cache line
+FINE = 16  # cuts that are compared at a time
+ROWS = 8192  # of a task
+AT_ONCE = 256  # rows that stay in cache while all of their columns are taken in turn
+BLOCK = 1024  # cells of histograms that a task finds splits in
+
+
+def cuts_of(
+    values: NDArray[np.float32], weights: NDArray[np.float32] | None, most: int
+) -> NDArray[np.float32]:
+    """Upper ends of the bins of a feature.
+
+    All distinct values get a bin where they are few enough, else bins hold about equal weights.
+    A cut is halfway between two values that occur, so that it does not depend on which of equal
+    values a row has.
+
+    Parameters
+    ----------
+    values : ndarray of float32, shape (n,)
+        NaN: missing.
+    weights : ndarray of float32, shape (n,), or None
+    most : int
+        Bins at most.
+
+    Returns
+    -------
+    ndarray of float32, shape (bins,)
+        Ascending; the last one is greater than all finite values. One bin, if there are none.
+    """
+    present = ~np.isnan(values)
+    if not present.all():
+        values = values[present]
+        weights = None if weights is None else weights[present]
+    if not len(values):
+        return np.array([LAST], np.float32)
+    if weights is None:
+        ordered = np.sort(values)
+        new = np.flatnonzero(ordered[1:] != ordered[:-1]) + 1
+        first = np.concatenate(([0], new))  # where each distinct value begins
+        if len(first) > most:
+            wanted = np.arange(1, most) * len(ordered) // most
+            # A quantile's value begins a bin.
+            first = np.unique(first[np.searchsorted(first, wanted, side="right") - 1])
+            first = first[first > 0]
+        else:
+            first = first[1:]
+    else:
+        order = np.argsort(values, kind="stable")
+        ordered = values[order]
+        total = np.cumsum(weights[order], dtype=np.float64)
+        new = np.flatnonzero(ordered[1:] != ordered[:-1]) + 1
+        first = new
+        if len(new) + 1 > most and total[-1] > 0:
+            at = np.searchsorted(total, np.arange(1, most) * (total[-1] / most), side="right")
+            begins = np.concatenate(([0], new))
+            first = np.unique(begins[np.searchsorted(begins, at, side="right") - 1])
+            first = first[(first > 0) & (first < len(ordered))]
+    below, above = ordered[first - 1], ordered[first]
+    with np.errstate(over="ignore", invalid="ignore"):
+        cuts = below + (above - below) * np.float32(0.5)
+    # Between neighbours in float32, or around infinities, there is no other middle.
+    cuts = np.where((cuts > below) & (cuts <= above), cuts, above)
+    return np.append(cuts, LAST)
+
+
+class Bins:
+    """Cuts of all features, and how their bins lie in a histogram.
+
+    Features are put in order of their numbers of bins, so that those of a group, whose cells are
+    evenly apart, are much alike.
+
+    Parameters
+    ----------
+    cuts : list of ndarray of float32
+        Of each feature; of a categorical one its length says how many categories there are.
+    categorical : ndarray of bool, shape (d,)
+    """
+
+    def __init__(self, cuts: list[NDArray[np.float32]], categorical: NDArray[np.bool_]) -> None:
+        counts = np.array([len(c) for c in cuts], np.int64)
+        # A bin more for missing values, in whole lines of cache. Where features begin at equal
+        # places of cache sets, rows that agree in all of them would fight for those: one line more.
+        room = -(-(counts + 1) // LINE) * LINE
+        room += np.where(room % (8 * LINE) == 0, LINE, 0)
+        self.order = np.argsort(-room, kind="stable")
+        self.cuts = [cuts[f] for f in self.order]
+        self.categorical = categorical[self.order]
+        self.bins, room = counts[self.order], room[self.order]
+        self.dtype = np.uint8 if self.bins.max(initial=0) < 256 else np.uint16
+        self.groups = _groups(room)
+        for a, b in zip(self.groups, self.groups[1:], strict=False):
+            room[a:b] = room[a:b].max()
+        self.starts = np.concatenate(([0], np.cumsum(room)))
+        blocks, filled = [0], 0
+        for f, cells in enumerate(room):
+            filled += cells
+            if filled >= BLOCK or f + 1 == len(room):
+                blocks.append(f + 1)
+                filled = 0
+        self.blocks = np.array(blocks, np.int64)
+        widest = -(-int(self.bins.max(initial=1)) // (FINE * FINE)) * FINE
+        self._fine = np.full((len(cuts), widest * FINE), np.inf, np.float32)
+        for f, c in enumerate(self.cuts):
+            self._fine[f, : len(c) - 1] = c[:-1]
+        self._coarse = np.ascontiguousarray(self._fine[:, FINE - 1 :: FINE])
+
+    @property
+    def width(self) -> int:
+        """Number of features."""
+        return len(self.cuts)
+
+    def dense(self, X: NDArray[np.float32], first: int, rows: Any, columns: Any, n: int) -> int:
+        """Bin rows into their places among n.
+
+        Parameters
+        ----------
+        X : ndarray of float32, shape (m, d)
+        first : int
+            Place of the first row.
+        rows, columns : ndarray, shapes (n * d,), (d, n)
+            See `growth.Data`.
+        n : int
+
+        Returns
+        -------
+        int
+            The first row with a category that is none, or -1.
+        """
+        X = readable(X, np.float32)
+        counts = np.where(self.categorical, self.bins, 0)
+
+        def work(part: slice) -> int:
+            at = first + part.start
+            return int(
+                _bin_rows(
+                    X[part], self.order, self._coarse, self._fine, self.groups, self.bins, counts,
+                    at, n, rows, columns,
+                )
+            )  # fmt: skip
+
+        parts = chunks(len(X), ROWS)
+        for part, bad in zip(parts, run(work, parts), strict=True):
+            if bad >= 0:
+                return part.start + bad
+        return -1
+
+    def sparse(self, X: Any) -> tuple[NDArray[np.int32], NDArray[Any], NDArray[np.int64], int]:
+        """The bins of sparse rows.
+
+        Parameters
+        ----------
+        X : Csr
+
+        Returns
+        -------
+        cells : ndarray of int32, shape (entries,)
+            Their places in a histogram; entries that are NaN are left out.
+        numbers : ndarray, shape (entries,)
+            The bins.
+        lengths : ndarray of int64, shape (m,)
+            Entries of each row.
+        bad : int
+            The first row with a category that is none, or -1.
+        """
+        place = np.empty(self.width, np.int64)
+        place[self.order] = np.arange(self.width)
+        counts = np.where(self.categorical, self.bins, 0)
+        cells, lengths = np.empty(len(X.values), np.int32), np.empty(len(X), np.int64)
+        numbers = np.empty(len(X.values), self.dtype)
+        entries, bad = _bin_entries(
+            X.values, X.indices, X.offsets, place, self._coarse, self._fine, self.starts,
+            self.bins, counts, cells, numbers, lengths,
+        )  # fmt: skip
+        return cells[:entries], numbers[:entries], lengths, int(bad)
+
+
+def _groups(room: NDArray[np.int64]) -> NDArray[np.int64]:
+    """First features of groups: whole fours, cut where cells become much fewer."""
+    firsts, d = [0], len(room)
+    while firsts[-1] < d:
+        a = firsts[-1]
+        alike = int(np.count_nonzero(room[a:] * 2 > room[a]))
+        parts = -(-alike // GROUP)
+        firsts.append(min(a + 4 * -(-alike // (4 * parts)), d))
+    return np.array(firsts, np.int64)
+
+
+@kernel
+def _bin(x, f, coarse, fine, missing, categories):
+    """The bin of a value that is not missing; -1: a category that is none."""
+    if categories:
+        k = np.int64(x) if 0 <= x < categories else np.int64(-1)
+        return k if k == x else np.int64(-1)
+    wide = coarse.shape[1]
+    k = np.int64(0)
+    for j in range(0, wide, FINE):
+        k += count_up_to(coarse, f * wide + j, x)
+    if k == wide:
+        return missing - 1
+    return min(FINE * k + count_up_to(fine, (f * wide + k) * FINE, x), missing - 1)
+
+
+@kernel
+def _bin_entries(
+    values, indices, offsets, place, coarse, fine, starts, bins, categories, cells, numbers, lengths
+):  # fmt: skip
+    """Bin the entries of sparse rows; (how many were kept, the first bad row or -1).
+
+    values, indices, offsets   (nnz,) float32, (nnz,) int32, (m + 1,) int64           in
+    place                      (d,) int64, where a column comes                       in
+    cells, numbers, lengths    see `Bins.sparse`                                      out
+    """
+    kept, bad = np.int64(0), np.int64(-1)
+    for i in range(len(lengths)):
+        before = kept
+        for at in range(offsets[i], offsets[i + 1]):
+            x, f = values[at], place[indices[at]]
+            if x != x:
+                continue
+            k = _bin(x, f, coarse, fine, bins[f], categories[f])
+            if k < 0:
+                bad = i if bad < 0 else bad
+                k = np.int64(0)
+            cells[kept], numbers[kept] = starts[f] + k, k
+            kept += 1
+        lengths[i] = kept - before
+    return kept, bad
+
+
+@kernel
+def _bin_rows(X, order, coarse, fine, groups, bins, categories, first, n, rows, columns):
+    """Bin rows; the first that has a category which is none, or -1.
+
+    X              (m, d) float32                                                     in
+    order          (d,) int64, which of its columns comes where                       in
+    coarse, fine   (d, w), (d, 16 w) float32, ascending cuts, inf behind them; every
+                   sixteenth one in coarse                                            in
+    groups, bins   see `growth.Data`                                                  in
+    categories     (d,) int64, how many categories a feature has; 0: it has cuts      in
+    first, n       int64, place of the first row, among n
+    rows, columns  see `growth.Data`                                                  out
+    """
+    m = len(X)
+    bad = np.int64(-1)
+    nothing = (1 << (8 * columns.itemsize)) - 1
+    for top in range(0, m, AT_ONCE):
+        end = min(top + AT_ONCE, m)
+        for q in range(len(groups) - 1):
+            a, b = groups[q], groups[q + 1]
+            base, width = n * a, b - a
+            for f in range(a, b):
+                column, missing, source = columns[f], bins[f], order[f]
+                for i in range(top, end):
+                    x = X[i, source]
+                    at = base + (first + i) * width + f - a
+                    if x != x:
+                        rows[at] = missing
+                        column[first + i] = nothing
+                        continue
+                    k = _bin(x, f, coarse, fine, missing, categories[f])
+                    if k < 0:
+                        bad = i if bad < 0 or i < bad else bad
+                        k = np.int64(0)
+                    rows[at] = k
+                    column[first + i] = k
+    return bad

@@ -1,0 +1,471 @@
+"""Boosting's rows and trees: bins of all rows, and growing trees on them."""
+
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from smalgos._jit import kernel
+from smalgos.kernels.cpu import shared, splits
+from smalgos.kernels.cpu.bins import Bins, cuts_of
+from smalgos.kernels.cpu.crew import Crew
+from smalgos.kernels.cpu.growth import (
+    BIN,
+    BY,
+    CHILD,
+    FEATURE,
+    GAIN,
+    LEAST,
+    MOST,
+    NODES,
+    ROWS,
+    SUM,
+    Data,
+    Work,
+    grow,
+)
+from smalgos.kernels.cpu.packed import (
+    MOST as MOST_GRADIENT,
+)
+from smalgos.kernels.cpu.packed import (
+    add_leaves,
+    extent,
+    pack_rows,
+    sample_rows,
+    sum_leaves,
+)
+from smalgos.kernels.cpu.shared import chunks, run
+
+__all__ = [
+    "Binned", "Bins", "Grower", "Shape", "Splits", "Tree", "add_margins", "cuts_of", "sampled",
+    "walk",
+]  # fmt: skip
+
+CHUNK = 1 << 16  # rows of a task of simple loops
+SMALL = 1 << 18  # bins: fewer are not worth a second thread
+MOST_HESSIAN = 65000
+BATCH = 64  # nodes of a step
+ROOM = 1 << 22  # cells of the histograms that a member sums up in a step: 32 MB
+POOL = 1 << 25  # cells of the histograms that are kept: 256 MB
+
+
+class Binned:
+    """Rows as bins, by rows and by columns.
+
+    Parameters
+    ----------
+    bins : Bins
+    rows : int
+    sparse : bool
+        Whether rows are sparse, and stay so.
+    """
+
+    def __init__(self, bins: Bins, rows: int, *, sparse: bool = False) -> None:
+        self.bins, self.n, self.sparse = bins, rows, sparse
+        self.filled = 0
+        stored = 0 if sparse else rows * bins.width
+        self.rows = np.empty(stored, bins.dtype)
+        self.columns = np.empty((bins.width, 0 if sparse else rows), bins.dtype)
+        self._parts: list[Any] = []
+        self.cells, self.offsets = np.empty(0, np.int32), np.empty(0, np.int64)
+        self.column_rows, self.column_bins = np.empty(0, np.int32), np.empty(0, bins.dtype)
+        self.column_offsets = np.empty(0, np.int64)
+
+    def add(self, X: Any) -> int:
+        """Take in rows (m, d), dense or sparse; the first with a category that is none, or -1."""
+        first, m = self.filled, len(X)
+        self.filled += m
+        if not self.sparse:
+            return self.bins.dense(X, first, self.rows, self.columns, self.n)
+        cells, numbers, lengths, bad = self.bins.sparse(X)
+        self._parts.append((cells, numbers, lengths))
+        return bad
+
+    def done(self) -> None:
+        """All rows were added."""
+        if not self.sparse:
+            return
+        from scipy.sparse import csr_array
+
+        cells, numbers, lengths = (np.concatenate(p) for p in zip(*self._parts, strict=True))
+        self._parts = []
+        self.offsets = np.concatenate(([0], np.cumsum(lengths, dtype=np.int64)))
+        self.cells = cells
+        features = np.searchsorted(self.bins.starts, cells, side="right") - 1
+        table = csr_array(
+            (numbers, features.astype(np.int32), self.offsets), shape=(self.n, self.bins.width)
+        ).tocsc()
+        self.column_bins, self.column_rows = table.data, table.indices.astype(np.int32)
+        self.column_offsets = table.indptr.astype(np.int64)
+
+
+class Shape(NamedTuple):
+    """How trees may look.
+
+    Parameters
+    ----------
+    depth, leaves : int
+        0: any.
+    lossguide : bool
+    min_child_weight, reg_lambda, reg_alpha, max_delta_step, gamma : float
+    max_cat_to_onehot : int
+    bynode : float
+        Share of a level's features for each node.
+    monotone : ndarray of int64, shape (d,)
+    constraints : ndarray of int64, shape (d,)
+        Bit s is set if interaction constraint s has the feature; all bits where there are none.
+    """
+
+    depth: int
+    leaves: int
+    lossguide: bool
+    min_child_weight: float
+    reg_lambda: float
+    reg_alpha: float
+    max_delta_step: float
+    gamma: float
+    max_cat_to_onehot: int
+    bynode: float
+    monotone: NDArray[np.int64]
+    constraints: NDArray[np.int64]
+
+
+class Tree(NamedTuple):
+    """A grown tree, its nodes in the order in which they were made; left child: ``child``."""
+
+    child: NDArray[np.int64]  # (nodes,) the left child, the right one behind it; -1: a leaf
+    feature: NDArray[np.int64]
+    threshold: NDArray[np.float32]
+    default_left: NDArray[np.uint8]
+    gain: NDArray[np.float64]
+    g: NDArray[np.float64]  # sums of gradients and hessians
+    h: NDArray[np.float64]
+    weight: NDArray[np.float64]  # what the node says as a leaf, without shrinkage
+    right_sets: dict[int, NDArray[np.int64]]  # categories that go right, of nodes split by them
+    splits: "Splits"
+
+
+class Splits(NamedTuple):
+    """The splits of a tree as its bins see them, to walk other binned rows."""
+
+    nodes: NDArray[np.int64]  # (nodes, 4): left child, feature, bin, missing's side
+    sides: NDArray[np.uint8]  # (nodes, bins + 1) or (1, 1)
+
+
+class Grower:
+    """Grows trees on binned rows.
+
+    Parameters
+    ----------
+    binned : Binned
+    shape : Shape
+    """
+
+    def __init__(self, binned: Binned, shape: Shape) -> None:
+        self.binned, self.shape = binned, shape
+        bins, n, d = binned.bins, binned.n, binned.bins.width
+        order = bins.order
+        categories = bins.categorical.astype(np.uint8)
+        self.data = Data(
+            binned.rows, binned.columns, binned.cells, binned.offsets, binned.column_rows,
+            binned.column_bins, binned.column_offsets, bins.starts.astype(np.uint64), bins.bins,
+            bins.groups, bins.blocks, categories, np.ascontiguousarray(shape.monotone[order]),
+            np.ascontiguousarray(shape.constraints[order]),
+        )  # fmt: skip
+        most = 2 * n - 1
+        if shape.depth:
+            most = min(most, 2 ** min(shape.depth + 1, 40) - 1)
+        if shape.leaves:
+            most = min(most, 2 * shape.leaves - 1)
+        self.room = max(most, 3)
+        self.masked = shape.bynode < 1 or bool((shape.constraints != -1).any())
+        self.plain = not (shape.reg_alpha or shape.max_delta_step or shape.monotone.any())
+        self.settings = np.zeros(splits.SETTINGS)
+        for place, value in (
+            (splits.LAMBDA, shape.reg_lambda), (splits.ALPHA, shape.reg_alpha),
+            (splits.MIN_CHILD, shape.min_child_weight), (splits.MAX_STEP, shape.max_delta_step),
+            (splits.ONE_HOT, shape.max_cat_to_onehot), (splits.MAX_LEAVES, shape.leaves),
+            (splits.MAX_DEPTH, shape.depth), (splits.GAMMA, shape.gamma),
+            (splits.LOSSGUIDE, shape.lossguide),
+        ):  # fmt: skip
+            self.settings[place] = value
+        self._crew: Crew | None = None
+        self._work: Work | None = None
+        self.all = np.ones((1, d), np.uint8)
+
+    def _ready(self) -> tuple[Crew, Work]:
+        """Threads as many as asked for, and room for them."""
+        binned, bins = self.binned, self.binned.bins
+        stored = len(binned.cells) if binned.sparse else len(binned.rows)
+        members = 1 if stored < SMALL else shared.jobs()
+        if self._crew is not None and self._work is not None and self._crew.asked == members:
+            return self._crew, self._work
+        self.close()
+        n, d, cells = binned.n, bins.width, int(bins.starts[-1])
+        parents = max((self.room + 1) // 4, 1)  # that may be open at a time
+        batch = int(max(min(BATCH, ROOM // cells, parents), 1))
+        if self.shape.lossguide:
+            batch = 2
+        pool = int(max(min(parents * 2, POOL // cells), 2 * batch + 2))
+        room = max(self.room, 4)
+        widest, blocks = int(bins.bins.max()), len(bins.blocks) - 1
+        tasks = n // ROWS + batch + 8
+        categorical = bool(bins.categorical.any())
+        self._crew = Crew(members)
+        members = self._crew.members
+        self._work = Work(
+            nodes=np.empty((room, 13), np.int64),
+            reals=np.empty((room, 3)),
+            counts=np.zeros(8, np.int64),
+            leaf=np.empty(n, np.uint16 if room < 1 << 16 else np.uint32),
+            pairs=np.empty(n, np.int32),
+            index=np.empty(n, np.int32),
+            left=np.empty(n + 16, np.int32),
+            right=np.empty(n + 16, np.int32),
+            table=np.zeros((max(tasks, pool, 2 * batch), 13), np.int64),
+            pool=np.empty((pool, cells), np.int64),
+            private=np.empty((members, 2 * batch if members > 1 else 0, cells), np.int64),
+            touched=np.zeros((members, 2 * batch), np.int64),
+            best=np.empty((2 * batch, 2, blocks)),
+            chosen=np.empty((2 * batch, 2, blocks, 4), np.int64),
+            dense=np.empty((batch, n) if binned.sparse else (0, 0), bins.dtype),
+            sides=np.ones((room, widest + 1) if categorical else (1, 1), np.uint8),
+            level=self.all,
+            masks=np.empty((2 * batch if self.masked else 0, 2, d), np.uint8),
+            scratch=np.empty((members, 2, max(widest, d)), np.int64),
+            gain=np.empty((members, widest)),
+        )
+        self.batch = batch
+        return self._crew, self._work
+
+    def grow(
+        self,
+        g: NDArray[np.float32],
+        h: NDArray[np.float32],
+        key: int,
+        *,
+        levels: NDArray[np.uint8] | None = None,
+        steps: int = 0,
+    ) -> Tree:
+        """Grow a tree; which leaf each row came to is in `leaf` then.
+
+        Parameters
+        ----------
+        g, h : ndarray of float32, shape (n,)
+            Gradients and hessians; both 0: the row does not count.
+        key : int
+            What chance depends on.
+        levels : ndarray of uint8, shape (levels, d), optional
+            Features that the nodes of a level may be split by, over and over.
+        steps : int
+            How many gradients are told apart; 0: as many as there is room for.
+
+        Returns
+        -------
+        Tree
+        """
+        crew, work = self._ready()
+        scale_g, scale_h = self._pack(g, h, key, work.pairs, steps)
+        settings = self.settings
+        settings[splits.SCALE_G], settings[splits.SCALE_H] = 1 / scale_g, 1 / scale_h
+        if levels is not None:
+            work = work._replace(level=np.ascontiguousarray(levels[:, self.binned.bins.order]))
+            if not len(work.masks):
+                rows = 2 * self.batch
+                work = work._replace(masks=np.empty((rows, 2, levels.shape[1]), np.uint8))
+        crew.run(
+            grow, self.data, work, settings, float(self.shape.bynode),
+            np.uint64(key & 0xFFFFFFFFFFFFFFFF), self.plain,
+        )  # fmt: skip
+        return self._tree(work)
+
+    def _pack(self, g: Any, h: Any, key: int, pairs: Any, steps: int) -> tuple[float, float]:
+        """Round the pairs to integers; by what they were multiplied."""
+        parts, n = chunks(len(g), CHUNK), len(g)
+        found = run(lambda part: extent(g[part], h[part]), parts)
+        most_g, most_h = (float(max(e[i] for e in found)) for i in range(2))
+        sum_g, sum_h = (float(sum(e[i] for e in found)) for i in range(2, 4))
+        wanted_g, wanted_h = (steps // 2, steps) if steps else (MOST_GRADIENT, MOST_HESSIAN)
+        # Rounding adds at most one a row; sums must fit into 31 and 32 bits.
+        scale_g = min(wanted_g / most_g, (2**31 - 1 - n) / sum_g) if most_g > 0 else 1.0
+        scale_h = min(wanted_h / most_h, (2**32 - 1 - n) / sum_h) if most_h > 0 else 1.0
+        scale_g, scale_h = (np.nextafter(np.float32(s), np.float32(0)) for s in (scale_g, scale_h))
+        short = np.array(key & 0xFFFFFFFF, np.uint32).astype(np.int32)[()]
+
+        def pack(part: slice) -> None:
+            pack_rows(g[part], h[part], scale_g, scale_h, np.int32(part.start), short, pairs[part])
+
+        run(pack, parts)
+        return float(scale_g), float(scale_h)
+
+    def _tree(self, work: Work) -> Tree:
+        bins, count = self.binned.bins, int(work.counts[NODES])
+        nodes, reals = work.nodes[:count], work.reals[:count]
+        child = nodes[:, CHILD].copy()
+        inner = np.flatnonzero(child >= 0)
+        feature, threshold = np.zeros(count, np.int64), np.zeros(count, np.float32)
+        feature[inner] = bins.order[nodes[inner, FEATURE]]
+        sets: dict[int, NDArray[np.int64]] = {}
+        for node in inner.tolist():
+            f = nodes[node, FEATURE]
+            if bins.categorical[f]:
+                sets[node] = np.flatnonzero(work.sides[node, : bins.bins[f]] == 0)
+            else:
+                threshold[node] = bins.cuts[f][nodes[node, BIN]]
+        packed = nodes[:, SUM]
+        g = (packed >> 32) * self.settings[splits.SCALE_G]
+        h = (packed & 0xFFFFFFFF) * self.settings[splits.SCALE_H]
+        sides = work.sides if len(work.sides) == 1 else work.sides[:count].copy()
+        return Tree(
+            child, feature, threshold, (nodes[:, BY] > 0).astype(np.uint8) * (child >= 0),
+            np.where(child >= 0, reals[:, GAIN], 0.0), g, h, self.weights(g, h, reals),
+            sets, Splits(np.ascontiguousarray(nodes[:, [CHILD, FEATURE, BIN, BY]]), sides),
+        )  # fmt: skip
+
+    def weights(self, g: Any, h: Any, reals: Any) -> NDArray[np.float64]:
+        """What nodes say as leaves; see `splits.weight_of`."""
+        shape = self.shape
+        pulled = np.sign(g) * np.maximum(np.abs(g) - shape.reg_alpha, 0)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            w = np.where(h > 0, -pulled / (h + shape.reg_lambda), 0.0)
+        if shape.max_delta_step:
+            w = np.clip(w, -shape.max_delta_step, shape.max_delta_step)
+        bounded: NDArray[np.float64] = np.clip(w, reals[:, LEAST], reals[:, MOST])
+        return bounded
+
+    @property
+    def leaf(self) -> NDArray[Any]:
+        """(n,) the leaf of each row in the tree that was grown last."""
+        return self._ready()[1].leaf
+
+    def refit(self, tree: Tree, g: Any, h: Any) -> Tree:
+        """The tree with leaves that say what the gradients do before they are rounded."""
+        leaf, work = self.leaf, self._ready()[1]
+
+        def add(part: slice) -> NDArray[np.float64]:
+            sums = np.zeros((len(tree.child), 2))
+            sum_leaves(g[part], h[part], leaf[part], sums)
+            return sums
+
+        sums: Any = sum(run(add, chunks(len(g), CHUNK)))
+        leaves = tree.child < 0
+        exact = self.weights(sums[:, 0], sums[:, 1], work.reals[: len(leaves)])
+        return tree._replace(weight=np.where(leaves, exact, tree.weight))
+
+    def close(self) -> None:
+        """Let threads and memory go."""
+        if self._crew is not None:
+            self._crew.close()
+        self._crew = self._work = None
+
+    def __del__(self) -> None:
+        if getattr(self, "_crew", None) is not None:
+            self.close()
+
+
+def add_margins(leaf: Any, values: NDArray[np.float32], margin: NDArray[np.float32]) -> None:
+    """Add to each row's margin what its leaf says."""
+    run(lambda part: add_leaves(leaf[part], values, margin[part]), chunks(len(leaf), CHUNK))
+
+
+def sampled(
+    g: NDArray[np.float32], h: NDArray[np.float32], share: float, key: int, reg_lambda: float | None
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Gradients and hessians of a sample of the rows, zeros in the place of the others.
+
+    Parameters
+    ----------
+    g, h : ndarray of float32, shape (n,)
+    share : float
+        Of the rows.
+    key : int
+    reg_lambda : float or None
+        None: all rows have the same chance. Else it is in proportion to ``sqrt(g^2 + lambda h^2)``,
+        and rows count for what they stand for (Ou, "Out-of-core GPU gradient boosting", 2020,
+        section 2.4).
+    """
+    some_g, some_h = np.empty_like(g), np.empty_like(h)
+    own = reg_lambda is not None
+    if reg_lambda is None:
+        chance = np.array([share], np.float32)
+    else:
+        size = np.sqrt(g.astype(np.float64) ** 2 + reg_lambda * h.astype(np.float64) ** 2)
+        ordered = np.sort(size)
+        # Of the k largest, certain ones, and the rest in proportion: the least k that fits.
+        rest = np.cumsum(ordered)[::-1] - ordered[::-1]
+        left = share * len(g) - np.arange(1, len(g) + 1)
+        certain = int(np.count_nonzero((left > 0) & (ordered[::-1] * left >= rest)))
+        below = ordered[: len(g) - certain].sum()
+        scale = (share * len(g) - certain) / below if below > 0 else 1.0
+        chance = np.minimum(size * scale, 1.0).astype(np.float32)
+    short = np.array((key ^ 0x5BD1E995) & 0xFFFFFFFF, np.uint32).astype(np.int32)[()]
+
+    def sample(part: slice) -> None:
+        share = chance[part] if own else chance
+        start = np.int32(part.start)
+        sample_rows(g[part], h[part], share, own, start, short, some_g[part], some_h[part])
+
+    run(sample, chunks(len(g), CHUNK))
+    return some_g, some_h
+
+
+def walk(binned: Binned, tree: Splits, leaf: NDArray[Any]) -> None:
+    """The leaf of each row of a binned set.
+
+    Parameters
+    ----------
+    binned : Binned
+    tree : Splits
+        Of a tree grown on rows of the same bins.
+    leaf : ndarray of uint32, shape (n,)
+        Written to.
+    """
+    bins = binned.bins
+    group = np.searchsorted(bins.groups, np.arange(bins.width), side="right") - 1
+    first = bins.groups[group]
+    places = np.stack([binned.n * first + np.arange(bins.width) - first,
+                       bins.groups[group + 1] - first, bins.starts[:-1], bins.bins])  # fmt: skip
+    categories = bins.categorical.astype(np.uint8)
+
+    def work(part: slice) -> None:
+        _walk(
+            binned.rows, binned.cells, binned.offsets, places, tree.nodes, tree.sides, categories,
+            part.start, leaf[part],
+        )  # fmt: skip
+
+    run(work, chunks(binned.n, CHUNK))
+
+
+@kernel
+def _walk(rows, cells, offsets, places, nodes, sides, categories, first, leaf):
+    """The leaf of each binned row.
+
+    rows, cells, offsets   see `growth.Data`                                          in
+    places                 (4, d) int64: where a feature begins in rows and how far
+                           its values are apart, its first cell, its bins             in
+    nodes, sides           see `Splits`                                               in
+    categories             (d,) uint8                                                 in
+    first                  int64, the first row
+    leaf                   (m,) uint32                                                out
+    """
+    for i in range(len(leaf)):
+        row, node = first + i, 0
+        while nodes[node, 0] >= 0:
+            f = nodes[node, 1]
+            missing = places[3, f]
+            k = missing
+            if len(cells):
+                start = places[2, f]
+                for at in range(offsets[row], offsets[row + 1]):
+                    if start <= cells[at] < start + missing:
+                        k = np.int64(cells[at]) - start
+            else:
+                k = np.int64(rows[places[0, f] + row * places[1, f]])
+            if k == missing:
+                left = nodes[node, 3]
+            elif categories[f]:
+                left = np.int64(sides[node, k])
+            else:
+                left = np.int64(k <= nodes[node, 2])
+            node = nodes[node, 0] + 1 - left
+        leaf[i] = node

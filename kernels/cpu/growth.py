@@ -1,0 +1,595 @@
+"""Growing one tree from binned rows: a kernel that a crew of threads runs together.
+
+A tree grows in steps. A step parts the rows of some nodes (all that are due of a level, or the one
+of the best gain), sums up the smaller child of each into a histogram, takes that from the parent's
+to get the other's, and finds the best split of every new node. All sums are of integers, so neither
+the number of threads nor the order of rows changes a bit of the tree.
+
+Rows of a node stand in ascending order in a piece of the index. Pieces are parted stably, by
+chunks: each chunk into a left and a right buffer, which are then copied to where they belong.
+
+Inner functions take arrays one by one, not the tuples that hold them: numba needs seconds to pass
+those on.
+"""
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from smalgos._jit import kernel
+from smalgos.kernels.cpu.crew import atomic_add, take, wait
+from smalgos.kernels.cpu.packed import LANES, copy, part, prefetch, unpack
+from smalgos.kernels.cpu.splits import (
+    GAMMA,
+    LOSSGUIDE,
+    MAX_DEPTH,
+    MAX_LEAVES,
+    MIN_CHILD,
+    best_categories,
+    best_threshold,
+    gradient_of,
+    hessian_of,
+    order_categories,
+    score_of,
+    weight_of,
+)
+
+ROWS = 8192  # of a task
+AHEAD = 40  # rows between asking for a row's bins and using them
+LEAST_GAIN = 1e-6
+
+# Columns of `Work.nodes`: its rows in the index, its place in the tree, its split (feature, last
+# bin that goes left or choice of categories, whether missing values go left), its histogram, the
+# interaction constraints that its path obeys, whether it has no split, and packed sums of it and of
+# its left child.
+BEGIN, END, PARENT, DEPTH, CHILD, FEATURE, BIN, BY, SLOT, OBEYS, FINAL, SUM, LEFT = range(13)
+# Columns of `Work.reals`: the gain of its split, bounds of what it may say.
+GAIN, LEAST, MOST = range(3)
+# Places in `Work.counts`.
+NODES, LEAVES, BATCH, ENTRIES, TASKS, FREE, HEAD = range(7)
+# Columns of `Work.table`: nodes of the batch that is parted; entries (a node that is summed up, its
+# sibling which is the rest of the parent or -1, whether either wants a split, how many members came
+# to it); free slots of the pool; tasks (place in the batch, rows, how many went left, to where).
+NODE, BUILT, REST, WANTS, REST_WANTS, CLAIMS, SLOTS, OF, FROM, TO, WENT, TO_LEFT, TO_RIGHT = range(
+    13
+)
+
+
+class Data(NamedTuple):
+    """Binned rows, twice: by rows for histograms, by columns for parting.
+
+    Missing values are bin ``bins[f]`` in `rows` and the greatest number of the type in `columns`.
+    Sparse rows have `cells` instead, places in a histogram, and columns that are unpacked when
+    needed; what they lack is missing.
+    """
+
+    rows: Any  # (n * d,) uint8 or uint16: groups of features behind one another, by rows inside
+    columns: Any  # (d, n), the same type
+    cells: Any  # (entries,) int32
+    offsets: Any  # (n + 1,) int64, of rows in cells
+    column_rows: Any  # (entries,) int32
+    column_bins: Any  # (entries,), the type of columns
+    column_offsets: Any  # (d + 1,) int64
+    starts: Any  # (d + 1,) uint64: a feature's first cell of a histogram; even inside a group
+    bins: Any  # (d,) int64
+    groups: Any  # (groups + 1,) int64: first features
+    blocks: Any  # (blocks + 1,) int64: first features of what is a task of finding splits
+    categories: Any  # (d,) uint8: whether bins are categories
+    monotone: Any  # (d,) int64: 1, 0 or -1
+    member: Any  # (d,) int64: bit s is set if interaction constraint s has the feature
+
+
+class Work(NamedTuple):
+    """The tree, and what growing it needs room for."""
+
+    nodes: Any  # (room, 13) int64                                                         out
+    reals: Any  # (room, 3) float64                                                        out
+    counts: Any  # (8,) int64                                                              out
+    leaf: Any  # (n,) uint16 or uint32, the leaf of each row                               out
+    pairs: Any  # (n,) int32, packed gradient pairs                                        in
+    index: Any  # (n,) int32
+    left: Any  # (n + 16,) int32
+    right: Any  # (n + 16,) int32
+    table: Any  # (tasks, 13) int64
+    pool: Any  # (slots, cells) int64, histograms that are kept
+    private: Any  # (members, batch, cells) int64, of members that came second to a node
+    touched: Any  # (members, batch) int64
+    best: Any  # (batch, 2, blocks) float64, score of the children, of blocks
+    chosen: Any  # (batch, 2, blocks, 4) int64: feature, bin or choice, missing's side, left sum
+    dense: Any  # (batch, n), columns of sparse data unpacked
+    sides: Any  # (room, bins + 1) uint8, 1: that category goes left; (1, 1) where there is none out
+    level: Any  # (levels, d) uint8, features of a level
+    masks: Any  # (batch, 2, d) uint8, features of nodes; of no rows if all are always used
+    scratch: Any  # (members, 2, bins) int64
+    gain: Any  # (members, bins) float64
+
+
+@kernel
+def _add_rows(rows, starts, groups, cells, offsets, pairs, index, first, last, histogram):
+    """Add the pairs of rows index[first:last] to a histogram."""
+    if len(cells):
+        for i in range(first, last):
+            r = index[i]
+            v = unpack(pairs[r])
+            for at in range(offsets[r], offsets[r + 1]):
+                histogram[np.uint64(cells[at])] += v
+        return
+    n, most = np.uint64(len(pairs)), last - 1
+    one, two, three, four = np.uint64(1), np.uint64(2), np.uint64(3), np.uint64(4)
+    for q in range(len(groups) - 1):
+        a = np.uint64(groups[q])
+        width = np.uint64(groups[q + 1]) - a
+        base = n * a
+        stride = starts[a + one] - starts[a]
+        for i in range(first, last):
+            coming = np.uint64(index[min(i + AHEAD, most)])
+            there = base + coming * width
+            prefetch(rows, there)
+            prefetch(rows, there + width - np.uint64(1))
+            prefetch(pairs, coming)
+            r = np.uint64(index[i])
+            v = unpack(pairs[r])
+            at, end = base + r * width, base + r * width + width
+            cell = starts[a]
+            while at + four <= end:
+                c0 = cell + np.uint64(rows[at])
+                c1 = cell + stride + np.uint64(rows[at + one])
+                c2 = cell + two * stride + np.uint64(rows[at + two])
+                c3 = cell + three * stride + np.uint64(rows[at + three])
+                histogram[c0] += v
+                histogram[c1] += v
+                histogram[c2] += v
+                histogram[c3] += v
+                at += four
+                cell += four * stride
+            while at < end:
+                histogram[cell + np.uint64(rows[at])] += v
+                at += one
+                cell += stride
+
+
+@kernel
+def _sum_up(
+    entry, member, table, nodes, touched, pool, private,
+    rows, starts, groups, cells, offsets, pairs, index, first, last,
+):  # fmt: skip
+    """Add rows to an entry: the first member to come does so in the pool, others apart."""
+    slot = nodes[table[entry, BUILT], SLOT]
+    fresh = touched[member, entry] == 0
+    if fresh:
+        came = atomic_add(table.reshape(-1), entry * table.shape[1] + CLAIMS, 1)
+        touched[member, entry] = 1 if came == 0 else 2
+    histogram = pool[slot] if touched[member, entry] == 1 else private[member, entry]
+    if fresh:
+        histogram[:] = 0
+    _add_rows(rows, starts, groups, cells, offsets, pairs, index, first, last, histogram)
+
+
+@kernel
+def _find(
+    entry, side, block, member, node, nodes, reals, pool, starts, bins, blocks, categories,
+    monotone, masks, best, chosen, scratch, gain, settings, plain,
+):  # fmt: skip
+    """The best split of a node by the features of a block."""
+    histogram = pool[nodes[node, SLOT]]
+    total, least, most = nodes[node, SUM], reals[node, LEAST], reals[node, MOST]
+    value = -1.0
+    for f in range(blocks[block], blocks[block + 1]):
+        if len(masks) and not masks[entry, side, f]:
+            continue
+        first = np.int64(starts[f])
+        if categories[f]:
+            this, b, by, left = best_categories(
+                histogram, first, bins[f], total, settings, least, most, scratch[member, 1],
+                gain[member],
+            )  # fmt: skip
+        else:
+            this, b, by, left = best_threshold(
+                histogram, first, bins[f], total, settings, least, most, monotone[f], plain,
+                scratch[member, 0], gain[member],
+            )  # fmt: skip
+        if this > value:
+            value = this
+            found = chosen[entry, side, block]
+            found[0], found[1], found[2], found[3] = f, b, by, left
+    best[entry, side, block] = value
+
+
+@kernel
+def _settle(
+    nodes, reals, counts, table, best, chosen, pool, starts, bins, categories, sides, order, ratio,
+    settings,
+):  # fmt: skip
+    """Keep the best split of each node that wants one over all blocks, if it pays."""
+    for entry in range(counts[ENTRIES]):
+        for side in range(2):
+            node = table[entry, BUILT + side]
+            if node < 0:
+                continue
+            if table[entry, WANTS + side]:
+                score, at = -1.0, 0
+                for block in range(best.shape[2]):
+                    if best[entry, side, block] > score:
+                        score, at = best[entry, side, block], block
+                total = nodes[node, SUM]
+                g, h = gradient_of(total, settings), hessian_of(total, settings)
+                w = weight_of(g, h, settings, reals[node, LEAST], reals[node, MOST])
+                gain = score - score_of(g, h, w, settings)
+                if score >= 0 and gain > LEAST_GAIN and gain >= settings[GAMMA]:
+                    found = chosen[entry, side, at]
+                    for i in range(3):
+                        nodes[node, FEATURE + i] = found[i]
+                    nodes[node, LEFT] = found[3]
+                    reals[node, GAIN] = gain
+                    f, choice = found[0], found[1]
+                    if categories[f]:
+                        sides[node] = 1
+                        sides[node, sides.shape[1] - 1] = found[2]
+                        if choice < 0:
+                            sides[node, -1 - choice] = 0
+                            continue
+                        order_categories(
+                            pool[nodes[node, SLOT]], np.int64(starts[f]), bins[f], settings, order,
+                            ratio,
+                        )  # fmt: skip
+                        for i in range(choice):
+                            sides[node, order[i]] = 0
+                    continue
+            nodes[node, FINAL] = 1
+            if nodes[node, SLOT] >= 0:
+                table[counts[FREE], SLOTS] = nodes[node, SLOT]
+                counts[FREE] += 1
+                nodes[node, SLOT] = -1
+
+
+@kernel
+def _plan(nodes, reals, counts, table, batch, monotone, member, settings):
+    """Choose the nodes of the next step, make their children, and lay out the tasks of parting."""
+    room = 1 if settings[LOSSGUIDE] else batch
+    counts[BATCH] = counts[TASKS] = 0
+    while counts[BATCH] < room and counts[NODES] + 2 <= len(nodes):
+        if 0 < settings[MAX_LEAVES] <= counts[LEAVES]:
+            break
+        parent = -1
+        for node in range(counts[HEAD], counts[NODES]):
+            if nodes[node, FINAL] or nodes[node, CHILD] >= 0:
+                counts[HEAD] += node == counts[HEAD]
+            elif nodes[node, FEATURE] >= 0:  # else it is new in this step
+                if parent < 0 or reals[node, GAIN] > reals[parent, GAIN]:
+                    parent = node
+                if not settings[LOSSGUIDE]:
+                    break
+        if parent < 0:
+            break
+        child = counts[NODES]
+        nodes[parent, CHILD] = child
+        counts[NODES] += 2
+        counts[LEAVES] += 1
+        least, most = reals[parent, LEAST], reals[parent, MOST]
+        f = nodes[parent, FEATURE]
+        middle = 0.0
+        for side in range(2):
+            node = child + side
+            nodes[node] = -1
+            total = nodes[parent, LEFT] if side == 0 else nodes[parent, SUM] - nodes[parent, LEFT]
+            g, h = gradient_of(total, settings), hessian_of(total, settings)
+            middle += weight_of(g, h, settings, least, most) / 2
+            nodes[node, PARENT], nodes[node, SUM] = parent, total
+            depth = nodes[parent, DEPTH] + 1
+            nodes[node, DEPTH] = depth
+            # At the root no feature was used yet: all constraints are obeyed.
+            nodes[node, OBEYS] = nodes[parent, OBEYS] & member[f]
+            nodes[node, FINAL] = (
+                0 < settings[MAX_DEPTH] <= depth or h < 2 * settings[MIN_CHILD] or h <= 0
+            )
+            reals[node, LEAST], reals[node, MOST] = least, most
+        if monotone[f]:
+            lower = child + (monotone[f] < 0)
+            reals[lower, MOST] = reals[2 * child + 1 - lower, LEAST] = middle
+        at = counts[BATCH]
+        table[at, NODE] = parent
+        counts[BATCH] += 1
+        for first in range(nodes[parent, BEGIN], nodes[parent, END], ROWS):
+            task = table[counts[TASKS]]
+            task[OF], task[FROM], task[TO] = at, first, min(first + ROWS, nodes[parent, END])
+            task[WENT] = 0
+            counts[TASKS] += 1
+
+
+@kernel
+def _part(task, table, nodes, column, category, sides, index, left, right, leaf):
+    """Part the rows of a task; those of children that are both leaves are told their leaf."""
+    first, last = table[task, FROM], table[task, TO]
+    node = table[table[task, OF], NODE]
+    child = nodes[node, CHILD]
+    ends = nodes[child, FINAL] and nodes[child + 1, FINAL]
+    missing = (1 << (8 * column.itemsize)) - 1
+    # Bins from `low` on, counted without sign, so that missing ones may stand before the first.
+    low, span = (missing, nodes[node, BIN] + 1) if nodes[node, BY] else (0, nodes[node, BIN])
+    a, b, i = first, first, first
+    if not (category or ends):
+        while i + LANES <= last:
+            went = np.int64(part(index, i, column, low, span, left, a, right, b))
+            a += went
+            b += LANES - went
+            i += LANES
+    for j in range(i, last):
+        r = np.uint64(index[j])
+        k = np.int64(column[r])
+        went = sides[min(k, len(sides) - 1)] if category else ((k - low) & missing) <= span
+        if ends:
+            leaf[r] = child + 1 - went
+        else:
+            left[a] = right[b] = r
+            a += went
+            b += 1 - went
+    table[task, WENT] = a - first
+
+
+@kernel
+def _slot(nodes, reals, counts, table, due, settings):
+    """A slot of the pool; if none is free, that of the open node which is due last.
+
+    Its children will then both be summed up from their rows. Nodes up to `due` are parted now.
+    """
+    if counts[FREE] == 0:
+        worst = -1
+        for node in range(counts[HEAD], counts[NODES]):
+            if nodes[node, SLOT] < 0 or nodes[node, CHILD] >= 0 or nodes[node, FEATURE] < 0:
+                continue
+            if worst < 0 or not settings[LOSSGUIDE] or reals[node, GAIN] < reals[worst, GAIN]:
+                worst = node
+        table[0, SLOTS] = nodes[worst, SLOT]
+        nodes[worst, SLOT] = -1
+        return table[0, SLOTS]
+    counts[FREE] -= 1
+    return table[counts[FREE], SLOTS]
+
+
+@kernel
+def _arrange(nodes, reals, counts, table, touched, settings):
+    """Give children their pieces of the index, and say whose histograms are to be summed up."""
+    counts[ENTRIES] = 0
+    end = 0
+    for at in range(counts[BATCH]):
+        node = table[at, NODE]
+        child, first = nodes[node, CHILD], nodes[node, BEGIN]
+        begin, middle = end, first
+        while end < counts[TASKS] and table[end, OF] == at:
+            middle += table[end, WENT]
+            end += 1
+        inherited = nodes[node, SLOT]
+        nodes[node, SLOT] = -1
+        if nodes[child, FINAL] and nodes[child + 1, FINAL]:
+            for one in range(child, child + 2):
+                nodes[one, BEGIN] = nodes[one, END] = 0
+            if inherited >= 0:
+                table[counts[FREE], SLOTS] = inherited
+                counts[FREE] += 1
+            continue
+        nodes[child, BEGIN], nodes[child, END] = first, middle
+        nodes[child + 1, BEGIN], nodes[child + 1, END] = middle, nodes[node, END]
+        a, b = first, middle
+        for task in range(begin, end):
+            table[task, TO_LEFT], table[task, TO_RIGHT] = a, b
+            a += table[task, WENT]
+            b += table[task, TO] - table[task, FROM] - table[task, WENT]
+        small = child if 2 * middle <= first + nodes[node, END] else child + 1
+        other = 2 * child + 1 - small
+        if inherited >= 0:
+            nodes[other, SLOT] = inherited  # the parent's histogram becomes the larger child's
+        for one in (small, other):
+            if (inherited >= 0 and one == other) or (inherited < 0 and nodes[one, FINAL]):
+                continue
+            nodes[one, SLOT] = _slot(nodes, reals, counts, table, node, settings)
+            entry = table[counts[ENTRIES]]
+            counts[ENTRIES] += 1
+            entry[BUILT], entry[REST] = one, other if inherited >= 0 else -1
+            entry[WANTS] = not nodes[one, FINAL]
+            entry[REST_WANTS] = inherited >= 0 and not nodes[other, FINAL]
+            entry[CLAIMS] = 0
+    touched[:] = 0
+
+
+@kernel
+def _mix(key, value):
+    """32 bits that depend on both (the finalizer of splitmix64, Steele and others, 2014)."""
+    x = np.uint64(key) * np.uint64(0x9E3779B97F4A7C15) + np.uint64(value)
+    x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return (x ^ (x >> np.uint64(31))) >> np.uint64(32)
+
+
+@kernel
+def _masks(nodes, counts, table, level, member, masks, listed, share, key):
+    """The features that nodes may be split by: a share of their level's, within constraints."""
+    for entry in range(counts[ENTRIES]):
+        for side in range(2):
+            if not table[entry, WANTS + side]:
+                continue
+            node, mask = table[entry, BUILT + side], masks[entry, side]
+            use = level[nodes[node, DEPTH] % len(level)]
+            mask[:] = 0
+            count = 0
+            for f in range(len(use)):
+                if use[f]:
+                    listed[count] = f
+                    count += 1
+            for i in range(max(1, int(share * count)) if share < 1 else count):
+                other = i + np.int64(_mix(key ^ np.uint64(node), i) % np.uint64(count - i))
+                f = listed[other]
+                listed[other] = listed[i]
+                allowed = member[f] & nodes[node, OBEYS] != 0
+                up = nodes[node, PARENT]
+                while up >= 0 and not allowed:
+                    allowed = nodes[up, FEATURE] == f
+                    up = nodes[up, PARENT]
+                mask[f] = allowed
+
+
+@kernel
+def grow(member, members, ctl, data, work, settings, share, key, plain):
+    """Grow a tree.
+
+    member, members, ctl   see `crew`
+    data, work             `Data`, `Work`
+    settings               (SETTINGS,) float64, see `splits`
+    share                  float64, of a level's features for each node
+    key                    uint64, of the samples of features
+    plain                  bool, see `splits.best_threshold`
+    """
+    rows, columns, cells, offsets, starts = (
+        data.rows, data.columns, data.cells, data.offsets, data.starts,
+    )  # fmt: skip
+    nodes, reals, counts, table, touched = (
+        work.nodes, work.reals, work.counts, work.table, work.touched,
+    )  # fmt: skip
+    pairs, index, left, right, leaf = work.pairs, work.index, work.left, work.right, work.leaf
+    pool, private = work.pool, work.private
+    bins, blocks, groups, categories = data.bins, data.blocks, data.groups, data.categories
+    monotone, constraints = data.monotone, data.member
+    masks, best, chosen = work.masks, work.best, work.chosen
+    scratch, gain, sides = work.scratch, work.gain, work.sides
+    n = len(pairs)
+    if member == 0:
+        counts[:] = 0
+        counts[NODES] = counts[LEAVES] = counts[ENTRIES] = 1
+        counts[FREE] = len(pool) - 1
+        for slot in range(len(pool)):
+            table[slot, SLOTS] = slot
+        nodes[0] = -1
+        nodes[0, BEGIN] = nodes[0, DEPTH] = nodes[0, FINAL] = nodes[0, SUM] = 0
+        nodes[0, END], nodes[0, SLOT] = n, counts[FREE]
+        reals[0, GAIN], reals[0, LEAST], reals[0, MOST] = 0.0, -np.inf, np.inf
+        table[0, BUILT], table[0, REST], table[0, CLAIMS] = 0, -1, 0
+        table[0, WANTS], table[0, REST_WANTS] = 1, 0
+        touched[:] = 0
+    if not wait(ctl, members):
+        return
+    total = np.int64(0)
+    while True:
+        t = take(ctl, (n + ROWS - 1) // ROWS)
+        if t < 0:
+            break
+        first, last = t * ROWS, min(n, (t + 1) * ROWS)
+        for i in range(first, last):
+            index[i] = i
+            total += unpack(pairs[i])
+        _sum_up(
+            np.int64(0), member, table, nodes, touched, pool, private, rows, starts, groups, cells,
+            offsets, pairs, index, first, last,
+        )  # fmt: skip
+    atomic_add(nodes.reshape(-1), np.int64(SUM), total)
+    while wait(ctl, members):
+        if len(masks):
+            if member == 0:
+                _masks(
+                    nodes, counts, table, work.level, constraints, masks, scratch[0, 0], share, key
+                )
+            if not wait(ctl, members):
+                return
+        while True:
+            t = take(ctl, counts[ENTRIES] * (len(blocks) - 1))
+            if t < 0:
+                break
+            entry, block = t // (len(blocks) - 1), t % (len(blocks) - 1)
+            cell, end = starts[blocks[block]], starts[blocks[block + 1]]
+            histogram = pool[nodes[table[entry, BUILT], SLOT]]
+            for other in range(members):
+                if touched[other, entry] == 2:
+                    for i in range(cell, end):
+                        histogram[i] += private[other, entry, i]
+            if len(cells):  # what rows lack is the rest
+                for f in range(blocks[block], blocks[block + 1]):
+                    rest = nodes[table[entry, BUILT], SUM]
+                    for i in range(starts[f], starts[f] + np.uint64(bins[f])):
+                        rest -= histogram[i]
+                    histogram[starts[f] + np.uint64(bins[f])] = rest
+            for side in range(2):
+                node = table[entry, BUILT + side]
+                if table[entry, WANTS + side]:
+                    if side:
+                        parents = pool[nodes[node, SLOT]]
+                        for i in range(cell, end):
+                            parents[i] -= histogram[i]
+                    _find(
+                        entry, side, block, member, node, nodes, reals, pool, starts, bins, blocks,
+                        categories, monotone, masks, best, chosen, scratch, gain, settings, plain,
+                    )  # fmt: skip
+        if not wait(ctl, members):
+            return
+        if member == 0:
+            _settle(
+                nodes, reals, counts, table, best, chosen, pool, starts, bins, categories,
+                sides, scratch[0, 1], gain[0], settings,
+            )  # fmt: skip
+            _plan(nodes, reals, counts, table, len(best) // 2, monotone, constraints, settings)
+        if not wait(ctl, members):
+            return
+        if counts[BATCH] == 0:
+            break
+        if len(cells):
+            while True:
+                t = take(ctl, counts[BATCH])
+                if t < 0:
+                    break
+                f, dense = nodes[table[t, NODE], FEATURE], work.dense[t]
+                dense[:] = (1 << (8 * dense.itemsize)) - 1
+                for i in range(data.column_offsets[f], data.column_offsets[f + 1]):
+                    dense[data.column_rows[i]] = data.column_bins[i]
+            if not wait(ctl, members):
+                return
+        while True:
+            t = take(ctl, counts[TASKS])
+            if t < 0:
+                break
+            at = table[t, OF]
+            f = nodes[table[at, NODE], FEATURE]
+            column = work.dense[at] if len(cells) else columns[f]
+            _part(
+                t,
+                table,
+                nodes,
+                column,
+                categories[f],
+                sides[table[at, NODE] if categories[f] else 0],
+                index,
+                left,
+                right,
+                leaf,
+            )
+        if not wait(ctl, members):
+            return
+        if member == 0:
+            _arrange(nodes, reals, counts, table, touched, settings)
+        if not wait(ctl, members):
+            return
+        while True:
+            t = take(ctl, counts[TASKS])
+            if t < 0:
+                break
+            child = nodes[table[table[t, OF], NODE], CHILD]
+            if nodes[child, FINAL] and nodes[child + 1, FINAL]:
+                continue
+            first, went = table[t, FROM], table[t, WENT]
+            count = table[t, TO] - first
+            copy(index, table[t, TO_LEFT], left, first, went)
+            copy(index, table[t, TO_RIGHT], right, first, count - went)
+            for entry in range(counts[ENTRIES]):
+                side = table[entry, BUILT] - child
+                if side == 0 or side == 1:
+                    m = count - went if side else went
+                    if m:
+                        _sum_up(
+                            entry, member, table, nodes, touched, pool, private, rows, starts,
+                            groups, cells, offsets, pairs, right if side else left, first,
+                            first + m,
+                        )  # fmt: skip
+    # Rows of leaves that were parted from nodes which live on.
+    while True:
+        t = take(ctl, counts[NODES])
+        if t < 0:
+            break
+        if nodes[t, CHILD] < 0:
+            for i in range(nodes[t, BEGIN], nodes[t, END]):
+                leaf[np.uint64(index[i])] = t

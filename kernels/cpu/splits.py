@@ -1,0 +1,186 @@
+"""The best split of a node by one feature, from the sums of its bins.
+
+Sums are packed (see `packed`): ``scale_g`` and ``scale_h`` make gradients and hessians of them.
+With G and H those of a node's rows, its score is ``S(G)^2 / (H + lambda)``, S the soft threshold
+at alpha; a split gains the scores of both children less that of the node (Chen and Guestrin,
+"XGBoost: A Scalable Tree Boosting System", KDD 2016, equation 7, without the half). Where the step
+is bounded, by max_delta_step or monotone constraints, a child's score is
+``-(2 G w + (H + lambda) w^2 + 2 alpha |w|)`` at the bounded weight w.
+"""
+
+import numpy as np
+
+from smalgos._jit import kernel
+
+LOW = np.int64(0xFFFFFFFF)
+
+# Places in the vector of settings.
+LAMBDA, ALPHA, MIN_CHILD, MAX_STEP, SCALE_G, SCALE_H, ONE_HOT = range(7)
+MAX_LEAVES, MAX_DEPTH, GAMMA, LOSSGUIDE, SETTINGS = range(7, 12)
+
+
+@kernel
+def gradient_of(packed, settings):
+    """Sum of gradients of packed sums."""
+    return np.float64(packed >> np.int64(32)) * settings[SCALE_G]
+
+
+@kernel
+def hessian_of(packed, settings):
+    """Sum of hessians of packed sums."""
+    return np.float64(packed & LOW) * settings[SCALE_H]
+
+
+@kernel
+def weight_of(g, h, settings, least, most):
+    """What a leaf should say: the minimum of its part of the loss, within bounds."""
+    alpha, step = settings[ALPHA], settings[MAX_STEP]
+    if h <= 0:
+        return min(max(0.0, least), most)
+    g = g - alpha if g > alpha else g + alpha if g < -alpha else 0.0
+    w = -g / (h + settings[LAMBDA])
+    if step > 0:
+        w = min(max(w, -step), step)
+    return min(max(w, least), most)
+
+
+@kernel
+def score_of(g, h, w, settings):
+    """How much a leaf of weight w takes from the loss, twice."""
+    return -(2.0 * g * w + (h + settings[LAMBDA]) * w * w + 2.0 * settings[ALPHA] * abs(w))
+
+
+@kernel
+def _gain(left, total, settings, least, most, sign):
+    """Scores of two children, or -1 where there may be no such split."""
+    g, h = gradient_of(left, settings), hessian_of(left, settings)
+    q, k = gradient_of(total - left, settings), hessian_of(total - left, settings)
+    if not (h >= settings[MIN_CHILD] and k >= settings[MIN_CHILD] and h > 0 and k > 0):
+        return -1.0
+    a, b = weight_of(g, h, settings, least, most), weight_of(q, k, settings, least, most)
+    if sign * (b - a) < 0:
+        return -1.0
+    return score_of(g, h, a, settings) + score_of(q, k, b, settings)
+
+
+@kernel
+def _best_plain(sums, bins, offset, total, settings, gain):
+    """(best, bin) of ``left = offset + all up to bin``, the first of equal ones.
+
+    Without alpha and bounds, a row of vector code.
+    """
+    lam, least_h = settings[LAMBDA], max(settings[MIN_CHILD], 1e-300)
+    scale_g, scale_h = settings[SCALE_G], settings[SCALE_H]
+    whole_g, whole_h = gradient_of(total, settings), hessian_of(total, settings)
+    for b in range(bins):
+        left = sums[b] + offset
+        g, h = np.float64(left >> np.int64(32)) * scale_g, np.float64(left & LOW) * scale_h
+        q, k = whole_g - g, whole_h - h
+        u, e = h + lam, k + lam
+        both = (g * g * e + q * q * u) / (u * e)
+        gain[b] = both if (h >= least_h) & (k >= least_h) else -1.0
+    best = -1.0
+    for b in range(bins):
+        best = max(best, gain[b])
+    at = 0
+    while gain[at] != best and at < bins - 1:
+        at += 1
+    return best, at
+
+
+@kernel
+def best_threshold(slots, first, bins, total, settings, least, most, sign, plain, sums, gain):
+    """The best split into low and high bins, rows without a value on either side.
+
+    slots        packed sums of all features; those of this one are slots[first : first + bins]
+                 and, of rows without a value, slots[first + bins]                    in
+    total        packed sum of the node
+    least, most  bounds of the children's weights
+    sign         +1: the right child's weight must not be less, -1: not be more, 0: any
+    plain        no alpha, no bounds of any kind: the fast way
+    sums, gain   (bins,) int64, (bins,) float64, scratch                              out
+
+    Returns (score of the children, last bin that goes left, whether missing does, packed left sum).
+    """
+    c = np.int64(0)
+    for b in range(bins):
+        c += slots[first + b]
+        sums[b] = c
+    missing = slots[first + bins]
+    # Without missing values the last bin has nothing to its right.
+    count = bins if missing != 0 else bins - 1
+    best, at, by, left = -1.0, 0, False, np.int64(0)
+    for turn in range(2 if missing != 0 else 1):
+        offset = missing if turn else np.int64(0)
+        if turn:
+            count = bins - 1
+        if count <= 0:
+            continue
+        if plain:
+            value, b = _best_plain(sums, count, offset, total, settings, gain)
+        else:
+            value, b = -1.0, 0
+            for i in range(count):
+                this = _gain(sums[i] + offset, total, settings, least, most, sign)
+                if this > value:
+                    value, b = this, i
+        if value > best:
+            best, at, by, left = value, b, turn == 1, sums[b] + offset
+    return best, at, by, left
+
+
+@kernel
+def order_categories(slots, first, bins, settings, order, ratio):
+    """Sort the categories that a node has by gradient over hessian; how many there are.
+
+    order   (bins,) int64, their bins in ascending order                              out
+    ratio   (bins,) float64, scratch                                                  out
+    """
+    count = 0
+    for b in range(bins):
+        packed = slots[first + b]
+        h = hessian_of(packed, settings)
+        if h <= 0:
+            continue
+        r = weight_of(gradient_of(packed, settings), h, settings, -np.inf, np.inf)
+        at = count
+        while at > 0 and ratio[at - 1] > r:
+            ratio[at], order[at] = ratio[at - 1], order[at - 1]
+            at -= 1
+        ratio[at], order[at] = r, b
+        count += 1
+    return count
+
+
+@kernel
+def best_categories(slots, first, bins, total, settings, least, most, order, ratio):
+    """The best set of categories to go right, by the order of their weights (Fisher, "On grouping
+    for maximum homogeneity", JASA 1958): sorted by it, the best set is a beginning or one alone.
+
+    Arguments as for `best_threshold` and `order_categories`.
+
+    Returns (score of the children, how many of the order go right, or -1 - bin of the one that
+    does, whether missing goes left, packed left sum).
+    """
+    missing = slots[first + bins]
+    best, choice, by, chosen = -1.0, 0, False, np.int64(0)
+    if bins < settings[ONE_HOT]:
+        for b in range(bins):
+            right = slots[first + b]
+            for turn in range(2 if missing != 0 else 1):
+                left = total - right - (np.int64(0) if turn == 0 else missing)
+                value = _gain(left, total, settings, least, most, 0.0)
+                if value > best:
+                    best, choice, by, chosen = value, -1 - b, turn == 0, left
+        return best, choice, by, chosen
+    count = order_categories(slots, first, bins, settings, order, ratio)
+    for turn in range(2 if missing != 0 else 1):
+        right = np.int64(0) if turn == 0 else missing
+        for i in range(count - 1 if missing == 0 else count):
+            right += slots[first + order[i]]
+            if i == count - 1 and turn == 1:
+                break
+            value = _gain(total - right, total, settings, least, most, 0.0)
+            if value > best:
+                best, choice, by, chosen = value, i + 1, turn == 0, total - right
+    return best, choice, by, chosen

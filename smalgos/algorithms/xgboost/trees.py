@@ -1,0 +1,102 @@
+"""Trees as flat arrays: what training grows, prediction walks and model files hold."""
+
+from collections.abc import Sequence
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from smalgos.learning.state import Part
+
+LEAF = -1
+WORD = 32  # categories in a word of a category set
+
+
+class Trees(Part):
+    """The trees of a model, their nodes one behind another; a tree's first node is its root.
+
+    A row goes left at a node if its value of `feature` is less than `threshold`, at a categorical
+    one unless the category is in the node's set; where the value is missing (NaN), by
+    `default_left`. A category that is negative or beyond the set goes left, as in XGBoost.
+    """
+
+    offsets: NDArray[np.int64]  # (trees + 1,) the first node of each tree
+    group: NDArray[np.int32]  # (trees,) the output that a tree adds to
+    weight: NDArray[np.float32]  # (trees,) what it counts; 1 but in dart
+    left: NDArray[np.int32]  # (nodes,) child, counted from the tree's root; LEAF: none
+    right: NDArray[np.int32]  # (nodes,)
+    feature: NDArray[np.int32]  # (nodes,) 0 in leaves
+    threshold: NDArray[np.float32]  # (nodes,) 0 in leaves and categorical nodes
+    default_left: NDArray[np.uint8]  # (nodes,)
+    value: NDArray[np.float32]  # (nodes,) of a leaf, shrinkage included; inner nodes': as if leaves
+    gain: NDArray[np.float32]  # (nodes,) what the split gains; 0 in leaves
+    cover: NDArray[np.float32]  # (nodes,) sum of hessians
+    words: NDArray[np.int64]  # (nodes + 1,) where the category sets begin; empty: numerical
+    sets: NDArray[np.uint32]  # (words[-1],) bit c % 32 of word c // 32: category c goes right
+
+    FIELDS: ClassVar[dict[str, Any]] = {
+        "offsets": np.int64, "group": np.int32, "weight": np.float32, "left": np.int32,
+        "right": np.int32, "feature": np.int32, "threshold": np.float32, "default_left": np.uint8,
+        "value": np.float32, "gain": np.float32, "cover": np.float32, "words": np.int64,
+        "sets": np.uint32,
+    }  # fmt: skip
+
+    def __init__(self, **arrays: Any) -> None:
+        """Take the arrays as they are; without any: no trees."""
+        for name, dtype in self.FIELDS.items():
+            if arrays:
+                setattr(self, name, np.ascontiguousarray(arrays[name], dtype))
+            else:
+                setattr(self, name, np.zeros(int(name in ("offsets", "words")), dtype))
+
+    def __len__(self) -> int:
+        return len(self.group)
+
+    @property
+    def categorical(self) -> bool:
+        """Whether any node has a category set."""
+        return len(self.sets) > 0
+
+    def upto(self, trees: int) -> "Trees":
+        """The first so many trees."""
+        nodes = int(self.offsets[trees])
+        cut = {"offsets": trees + 1, "group": trees, "weight": trees, "words": nodes + 1}
+        cut["sets"] = int(self.words[nodes])
+        return Trees(**{name: getattr(self, name)[: cut.get(name, nodes)] for name in self.FIELDS})
+
+    @staticmethod
+    def join(parts: Sequence["Trees"]) -> "Trees":
+        """One behind another."""
+        if len(parts) == 1:
+            return parts[0]
+        joined = {
+            name: np.concatenate([getattr(part, name) for part in parts])
+            for name in Trees.FIELDS
+            if name not in ("offsets", "words")
+        }
+        for name in ("offsets", "words"):
+            ends = np.cumsum([0] + [getattr(part, name)[-1] for part in parts])
+            moved = [getattr(part, name)[1:] + end for part, end in zip(parts, ends, strict=False)]
+            joined[name] = np.concatenate([[0], *moved])
+        return Trees(**joined)
+
+    @staticmethod
+    def grown(tree: Any, values: NDArray[np.float32], group: int) -> "Trees":
+        """One tree that was grown (`kernels.cpu.boosting.Tree`), with what its nodes say."""
+        inner = tree.child >= 0
+        words = np.zeros(len(values) + 1, np.int64)
+        sets = []
+        for node, categories in tree.right_sets.items():
+            packed = np.zeros(int(categories.max(initial=0)) // WORD + 1, np.uint32)
+            np.bitwise_or.at(
+                packed, categories // WORD, np.uint32(1) << (categories % WORD).astype(np.uint32)
+            )
+            words[node + 1] = len(packed)
+            sets.append(packed)
+        return Trees(
+            offsets=[0, len(values)], group=[group], weight=[1.0],
+            left=np.where(inner, tree.child, LEAF), right=np.where(inner, tree.child + 1, LEAF),
+            feature=tree.feature, threshold=tree.threshold, default_left=tree.default_left,
+            value=values, gain=tree.gain, cover=tree.h, words=np.cumsum(words),
+            sets=np.concatenate(sets) if sets else [],
+        )  # fmt: skip
