@@ -51,28 +51,28 @@ def cuts_of(
         weights = None if weights is None else weights[present]
     if not len(values):
         return np.array([LAST], np.float32)
+    if weights is not None and not weights.any():
+        weights = None
     if weights is None:
-        ordered = np.sort(values)
-        new = np.flatnonzero(ordered[1:] != ordered[:-1]) + 1
-        first = np.concatenate(([0], new))  # where each distinct value begins
-        if len(first) > most:
-            wanted = np.arange(1, most) * len(ordered) // most
-            # A quantile's value begins a bin.
-            first = np.unique(first[np.searchsorted(first, wanted, side="right") - 1])
-            first = first[first > 0]
-        else:
-            first = first[1:]
+        ordered, total = np.sort(values), None
     else:
         order = np.argsort(values, kind="stable")
-        ordered = values[order]
-        total = np.cumsum(weights[order], dtype=np.float64)
-        new = np.flatnonzero(ordered[1:] != ordered[:-1]) + 1
-        first = new
-        if len(new) + 1 > most and total[-1] > 0:
-            at = np.searchsorted(total, np.arange(1, most) * (total[-1] / most), side="right")
-            begins = np.concatenate(([0], new))
-            first = np.unique(begins[np.searchsorted(begins, at, side="right") - 1])
-            first = first[(first > 0) & (first < len(ordered))]
+        ordered, total = values[order], np.cumsum(weights[order], dtype=np.float64)
+    # Where each distinct value begins.
+    first = np.append(0, np.flatnonzero(ordered[1:] != ordered[:-1]) + 1)
+    chosen = np.arange(1, len(first))
+    if len(first) > most:
+        parts = np.arange(1, most)
+        if total is None:
+            at = parts * len(ordered) // most
+        else:
+            at = np.searchsorted(total, parts * (total[-1] / most), side="right")
+        # A quantile's value begins a bin. One that is several quantiles is alone in it: what comes
+        # next to, say, many zeros can be told from them.
+        found = np.searchsorted(first, at, side="right") - 1
+        chosen = np.union1d(found, found[1:][found[1:] == found[:-1]] + 1)
+        chosen = chosen[(chosen > 0) & (chosen < len(first))]
+    first = first[chosen]
     below, above = ordered[first - 1], ordered[first]
     with np.errstate(over="ignore", invalid="ignore"):
         cuts = below + (above - below) * np.float32(0.5)
@@ -142,7 +142,7 @@ class Bins:
         Returns
         -------
         int
-            The first row with a category that is none, or -1.
+            The first row with an infinite value or a category that is none, or -1.
         """
         X = readable(X, np.float32)
         counts = np.where(self.categorical, self.bins, 0)
@@ -178,7 +178,7 @@ class Bins:
         lengths : ndarray of int64, shape (m,)
             Entries of each row.
         bad : int
-            The first row with a category that is none, or -1.
+            The first row with an infinite value or a category that is none, or -1.
         """
         place = np.empty(self.width, np.int64)
         place[self.order] = np.arange(self.width)
@@ -205,10 +205,12 @@ def _groups(room: NDArray[np.int64]) -> NDArray[np.int64]:
 
 @kernel
 def _bin(x, f, coarse, fine, missing, categories):
-    """The bin of a value that is not missing; -1: a category that is none."""
+    """The bin of a value that is not missing; -1: infinite, or a category that is none."""
     if categories:
         k = np.int64(x) if 0 <= x < categories else np.int64(-1)
         return k if k == x else np.int64(-1)
+    if abs(x) > LAST:
+        return np.int64(-1)
     wide = coarse.shape[1]
     k = np.int64(0)
     for j in range(0, wide, FINE):

@@ -72,7 +72,7 @@ class Binned:
         self.column_offsets = np.empty(0, np.int64)
 
     def add(self, X: Any) -> int:
-        """Take in rows (m, d), dense or sparse; the first with a category that is none, or -1."""
+        """Take in rows (m, d), dense or sparse; the first that `Bins` refuses, or -1."""
         first, m = self.filled, len(X)
         self.filled += m
         if not self.sparse:
@@ -90,7 +90,8 @@ class Binned:
         cells, numbers, lengths = (np.concatenate(p) for p in zip(*self._parts, strict=True))
         self._parts = []
         self.offsets = np.concatenate(([0], np.cumsum(lengths, dtype=np.int64)))
-        self.cells = cells
+        # Kernels take rows without cells for dense ones: where no value is there, one nobody reads.
+        self.cells = cells if len(cells) else np.zeros(1, np.int32)
         features = np.searchsorted(self.bins.starts, cells, side="right") - 1
         table = csr_array(
             (numbers, features.astype(np.int32), self.offsets), shape=(self.n, self.bins.width)

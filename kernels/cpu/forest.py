@@ -100,7 +100,7 @@ class Space(NamedTuple):
     masks     (520 + C, 8) uint64
     numbers   (512,) uint8
     sums      (outputs, 512) float32
-    at        (16,) uint64
+    at        (512,) uint64
     """
 
     bins: NDArray[np.uint8]
@@ -286,11 +286,9 @@ def _add_trees(X, out, begin, end, nodes, bits, as_bits, space):
                 for i in range(0, ROWS, LANES):
                     store(into, i, load(into, i) + pick(table, numbers, i))
             else:
-                for a in range(0, count, TOGETHER):
-                    some = min(TOGETHER, count - a)
-                    walk(X, first + a, some, records, floats, sets, roots[t], depths[t], at)
-                    for k in range(some):
-                        into[a + k] += floats[at[k], 3]
+                walk(X, first, count, records, floats, sets, roots[t], depths[t], at)
+                for i in range(count):
+                    into[i] += floats[at[i], 3]
         for i in range(count):
             for g in range(outputs):
                 out[first + i, g] = sums[g, i]
@@ -303,17 +301,16 @@ def _leaves(X, out, begin, nodes, at):
     X       (n, d) float32       in
     out     (n, trees) int32     out
     nodes   Nodes
-    at      (16,) uint64         scratch
+    at      (512,) uint64        scratch
     """
     n = len(X)
     records, floats, roots, depths, _, sets, numbers = nodes
     for first in range(0, n, ROWS):
+        count = min(ROWS, n - first)
         for t in range(begin, begin + out.shape[1]):
-            for a in range(first, min(first + ROWS, n), TOGETHER):
-                some = min(TOGETHER, n - a)
-                walk(X, a, some, records, floats, sets, roots[t], depths[t], at)
-                for k in range(some):
-                    out[a + k, t - begin] = numbers[at[k]]
+            walk(X, first, count, records, floats, sets, roots[t], depths[t], at)
+            for i in range(count):
+                out[first + i, t - begin] = numbers[at[i]]
 
 
 @kernel(fastmath=False)
@@ -382,7 +379,7 @@ class Forest:
         return Space(
             np.zeros(columns * ROWS, np.uint8), np.zeros((MISSING + columns, WORDS), np.uint64),
             np.zeros(ROWS, np.uint8), np.empty((self.outputs, ROWS), np.float32),
-            np.empty(TOGETHER, np.uint64),
+            np.empty(ROWS, np.uint64),
         )  # fmt: skip
 
     def _range(self, begin: int, end: int | None) -> tuple[int, int]:
@@ -497,7 +494,7 @@ class Forest:
         out = np.empty((len(X), end - begin), np.int32)
 
         def find(rows: slice) -> None:
-            _leaves(X[rows], out[rows], begin, self._nodes, np.empty(TOGETHER, np.uint64))
+            _leaves(X[rows], out[rows], begin, self._nodes, np.empty(ROWS, np.uint64))
 
         run(find, chunks(len(X)))
         return out

@@ -177,28 +177,30 @@ def walk(X, first, count, records, floats, sets, root, depth, at):
     """Take rows from the root of a tree to their leaves.
 
     X                      (n, d) float32                                     in
-    first, count           int64, the rows; at most TOGETHER
+    first, count           int64, the rows
     records, floats, sets  of Nodes
     root, depth            int64, of the tree
-    at                     (TOGETHER,) uint64, numbers of records of leaves   out
+    at                     (count,) uint64, numbers of records of leaves      out
     """
     for k in range(count):
         at[k] = root
-    for _ in range(depth):
-        moved = np.uint64(0)
-        for k in range(count):
-            i = at[k]
-            word = records[i, 1]
-            x = X[np.uint64(first + k), np.uint64(word) >> np.uint64(2)]
-            if (word & np.uint32(CATEGORICAL)) == 0:
-                right = is_right(x, floats[i, 0], word)
-            else:
-                bit = bit_of(x, records[i, 0], records[i, 3])
-                right = is_right(x, np.float32(np.nan), word)
-                if bit >= 0:
-                    right = (np.int64(sets[bit >> 5]) >> (bit & 31)) & 1 != 0
-            to = np.uint64(records[i, 2]) + np.uint64(right)
-            moved |= to ^ i
-            at[k] = to
-        if moved == np.uint64(0):
-            break
+    for a in range(0, count, TOGETHER):
+        stop = min(a + TOGETHER, count)
+        for _ in range(depth):
+            moved = np.uint64(0)
+            for k in range(a, stop):
+                i = at[k]
+                word = records[i, 1]
+                x = X[np.uint64(first + k), np.uint64(word) >> np.uint64(2)]
+                if (word & np.uint32(CATEGORICAL)) == 0:
+                    right = is_right(x, floats[i, 0], word)
+                else:
+                    bit = bit_of(x, records[i, 0], records[i, 3])
+                    right = is_right(x, np.float32(np.nan), word)
+                    if bit >= 0:
+                        right = (np.int64(sets[bit >> 5]) >> (bit & 31)) & 1 != 0
+                to = np.uint64(records[i, 2]) + np.uint64(right)
+                moved |= to ^ i
+                at[k] = to
+            if moved == np.uint64(0):
+                break

@@ -20,6 +20,11 @@ from smalgos.learning.parameters import AUTO
 from smalgos.learning.state import Pass, Spec, State
 
 BLOCK_BYTES = 1 << 24  # of features in a block
+# Metrics that the original's container computes, not XGBoost.
+CONTAINER = frozenset(
+    "accuracy balanced_accuracy f1 f1_binary f1_macro mae mse precision precision_macro "
+    "precision_micro r2 recall recall_macro recall_micro rmse".split()
+)
 COARSE = 1024  # steps of gradients below which leaves say what gradients do before rounding
 LEVELS = 32  # of which features are drawn anew, over and over
 
@@ -44,11 +49,17 @@ class BoostedTreesState(State):
 
     def __new__(cls, parameters: Any = None, spec: Any = None) -> "BoostedTreesState":
         """A state of the kind that the booster needs."""
-        if cls is BoostedTreesState and getattr(parameters, "booster", "") == "gblinear":
-            from smalgos.algorithms.xgboost.gblinear import LinearBoosterState
+        kind: type[BoostedTreesState] = cls
+        if cls is BoostedTreesState and parameters is not None:
+            if parameters.booster == "gblinear":
+                from smalgos.algorithms.xgboost.gblinear import LinearBoosterState
 
-            cls = LinearBoosterState
-        return super().__new__(cls)
+                kind = LinearBoosterState
+            elif parameters.process_type == "update":
+                from smalgos.algorithms.xgboost.updating import UpdatingState
+
+                kind = UpdatingState
+        return super().__new__(kind)
 
     def begin(self, spec: Spec) -> None:
         """Check what can be checked before the first row."""
@@ -57,7 +68,7 @@ class BoostedTreesState(State):
             raise UserError("the rows have no labels: boosting learns from labels")
         self.budget = p.num_round
         self.objective = objective_of(p, spec.facts.get("objective"))
-        self.metrics = metrics_of(p, self.objective)
+        self.metrics, self.judge = metrics_of(p, self.objective, spec.facts.get("tuning_metric"))
         self.outputs = self.objective.outputs
         self.monotone = signs(p.monotone_constraints, spec.width)
         self.constraints = constraint_bits(p.interaction_constraints, spec.width)
@@ -321,9 +332,11 @@ class BoostedTreesState(State):
         self.history = np.vstack([self.history, list(found.values())])
         patience = self.p.early_stopping_rounds
         if "validation" in self.spec.channels:
-            value = self.history[-1, -1]
+            value = self.history[-1, self.judge - len(self.metrics)]
             better = self.best_round < 0 or (
-                value > self.best_value if self.metrics[-1].maximize else value < self.best_value
+                value > self.best_value
+                if self.metrics[self.judge].maximize
+                else value < self.best_value
             )
             if better:
                 self.best_round, self.best_value = self.epoch, float(value)
@@ -391,10 +404,25 @@ def objective_of(p: Any, own: Any = None) -> Any:
     return objectives.objective(p.objective, outputs=max(p.num_class, 1), **options)
 
 
-def metrics_of(p: Any, objective: Any) -> list[Any]:
-    """The eval metrics that hyperparameters name."""
-    names = [objective.metric] if p.eval_metric == AUTO else list(dict.fromkeys(p.eval_metric))
-    return [metric(name, objective) for name in names]
+def metrics_of(p: Any, objective: Any, tuning: str | None = None) -> tuple[list[Any], int]:
+    """The eval metrics that hyperparameters name, and the number of the one that stops early.
+
+    That is a tuning job's, else the last of `eval_metric`. XGBoost's come before the container's
+    own, each in alphabetical order.
+
+    Parameters
+    ----------
+    p : XGBoostParameters
+    objective : Objective
+    tuning : str, optional
+        What a tuning job looks at, such as ``validation:rmse``.
+    """
+    asked = [] if p.eval_metric == AUTO else list(p.eval_metric)
+    if tuning:
+        asked.append(tuning.rpartition(":")[2])
+    asked = asked or [objective.metric]
+    names = sorted(set(asked), key=lambda name: (name in CONTAINER, name))
+    return [metric(name, objective) for name in names], names.index(asked[-1])
 
 
 def shape_of(state: BoostedTreesState) -> Any:

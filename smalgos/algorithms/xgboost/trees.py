@@ -28,7 +28,7 @@ class Trees(Part):
     feature: NDArray[np.int32]  # (nodes,) 0 in leaves
     threshold: NDArray[np.float32]  # (nodes,) 0 in leaves and categorical nodes
     default_left: NDArray[np.uint8]  # (nodes,)
-    value: NDArray[np.float32]  # (nodes,) of a leaf, shrinkage included; inner nodes': as if leaves
+    value: NDArray[np.float32]  # (nodes,) of a leaf; of inner nodes as if leaves, without shrinkage
     gain: NDArray[np.float32]  # (nodes,) what the split gains; 0 in leaves
     cover: NDArray[np.float32]  # (nodes,) sum of hessians
     words: NDArray[np.int64]  # (nodes + 1,) where the category sets begin; empty: numerical
@@ -64,6 +64,17 @@ class Trees(Part):
         cut["sets"] = int(self.words[nodes])
         return Trees(**{name: getattr(self, name)[: cut.get(name, nodes)] for name in self.FIELDS})
 
+    def since(self, trees: int) -> "Trees":
+        """All but the first so many trees."""
+        nodes = int(self.offsets[trees])
+        word = int(self.words[nodes])
+        cut = {"group": trees, "weight": trees, "sets": word}
+        named = [name for name in self.FIELDS if name not in ("offsets", "words")]
+        arrays = {name: getattr(self, name)[cut.get(name, nodes) :].copy() for name in named}
+        return Trees(
+            offsets=self.offsets[trees:] - nodes, words=self.words[nodes:] - word, **arrays
+        )
+
     @staticmethod
     def join(parts: Sequence["Trees"]) -> "Trees":
         """One behind another."""
@@ -82,7 +93,7 @@ class Trees(Part):
 
     @staticmethod
     def grown(tree: Any, values: NDArray[np.float32], group: int) -> "Trees":
-        """One tree that was grown (`kernels.cpu.boosting.Tree`), with what its nodes say."""
+        """One tree that was grown (`kernels.cpu.boosting.Tree`), with what its leaves say."""
         inner = tree.child >= 0
         words = np.zeros(len(values) + 1, np.int64)
         sets = []
@@ -97,6 +108,7 @@ class Trees(Part):
             offsets=[0, len(values)], group=[group], weight=[1.0],
             left=np.where(inner, tree.child, LEAF), right=np.where(inner, tree.child + 1, LEAF),
             feature=tree.feature, threshold=tree.threshold, default_left=tree.default_left,
-            value=values, gain=tree.gain, cover=tree.h, words=np.cumsum(words),
+            value=np.where(inner, tree.weight, values), gain=tree.gain, cover=tree.h,
+            words=np.cumsum(words),
             sets=np.concatenate(sets) if sets else [],
         )  # fmt: skip
