@@ -104,6 +104,8 @@ class Bins:
         self.cuts = [cuts[f] for f in self.order]
         self.categorical = categorical[self.order]
         self.bins, room = counts[self.order], room[self.order]
+        self.edges = np.concatenate(self.cuts)
+        self.ends = np.cumsum(self.bins) - self.bins  # where those of a feature begin
         self.dtype = np.uint8 if self.bins.max(initial=0) < 256 else np.uint16
         self.groups = _groups(room)
         for a, b in zip(self.groups, self.groups[1:], strict=False):

@@ -1,5 +1,6 @@
 """Boosting's rows and trees: bins of all rows, and growing trees on them."""
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -15,14 +16,14 @@ from smalgos.kernels.cpu.growth import (
     CHILD,
     FEATURE,
     GAIN,
-    LEAST,
-    MOST,
     NODES,
     ROWS,
     SUM,
     Data,
     Work,
     grow,
+    say,
+    say_exactly,
 )
 from smalgos.kernels.cpu.packed import (
     MOST as MOST_GRADIENT,
@@ -131,19 +132,108 @@ class Shape(NamedTuple):
     constraints: NDArray[np.int64]
 
 
-class Tree(NamedTuple):
-    """A grown tree, its nodes in the order in which they were made; left child: ``child``."""
+class Tree:
+    """A grown tree, its nodes in the order in which they were made.
 
-    child: NDArray[np.int64]  # (nodes,) the left child, the right one behind it; -1: a leaf
-    feature: NDArray[np.int64]
-    threshold: NDArray[np.float32]
-    default_left: NDArray[np.uint8]
-    gain: NDArray[np.float64]
-    g: NDArray[np.float64]  # sums of gradients and hessians
-    h: NDArray[np.float64]
-    weight: NDArray[np.float64]  # what the node says as a leaf, without shrinkage
-    right_sets: dict[int, NDArray[np.int64]]  # categories that go right, of nodes split by them
-    splits: "Splits"
+    Kept as the kernel left it: what is asked for is worked out then, since a round of boosting
+    needs little of it at once.
+
+    Parameters
+    ----------
+    bins : Bins
+    nodes, reals, sides : ndarray
+        See `growth.Work`.
+    scales : (float, float)
+        Of packed gradients and hessians.
+    weight : ndarray of float64, shape (nodes,)
+        What nodes say as leaves, without shrinkage.
+    """
+
+    def __init__(
+        self, bins: Bins, nodes: NDArray[np.int64], reals: NDArray[np.float64],
+        sides: NDArray[np.uint8], scales: tuple[Any, Any], weight: NDArray[np.float64],
+    ) -> None:  # fmt: skip
+        self.bins, self.nodes, self.reals, self.sides = bins, nodes, reals, sides
+        self.scales, self.weight = scales, weight
+
+    def __len__(self) -> int:
+        return len(self.nodes)
+
+    @staticmethod
+    def together(trees: "Sequence[Tree]") -> "Tree":
+        """The nodes of several trees on the same bins, as if they were one's."""
+        sizes = [len(tree) for tree in trees]
+        scales = np.repeat([tree.scales for tree in trees], sizes, axis=0)
+        sides = trees[0].sides
+        if len(sides) > 1:
+            sides = np.concatenate([tree.sides for tree in trees])
+        return Tree(
+            trees[0].bins, np.concatenate([tree.nodes for tree in trees]),
+            np.concatenate([tree.reals for tree in trees]), sides, (scales[:, 0], scales[:, 1]),
+            np.concatenate([tree.weight for tree in trees]),
+        )  # fmt: skip
+
+    @property
+    def child(self) -> NDArray[np.int64]:
+        """The left child of each node, the right one behind it; -1: a leaf."""
+        return self.nodes[:, CHILD]
+
+    @property
+    def inner(self) -> NDArray[np.intp]:
+        """Nodes that are no leaves."""
+        return np.flatnonzero(self.child >= 0)
+
+    @property
+    def feature(self) -> NDArray[np.int64]:
+        """What nodes are split by; 0 in leaves."""
+        feature = np.zeros(len(self), np.int64)
+        feature[self.inner] = self.bins.order[self.nodes[self.inner, FEATURE]]
+        return feature
+
+    @property
+    def threshold(self) -> NDArray[np.float32]:
+        """What is less goes left; 0 in leaves and nodes that are split by categories."""
+        places = self.nodes[:, FEATURE]
+        numeric = (self.child >= 0) & ~self.bins.categorical[places]
+        at = self.bins.ends[places] + self.nodes[:, BIN]
+        return np.where(numeric, self.bins.edges[np.where(numeric, at, 0)], np.float32(0))
+
+    @property
+    def default_left(self) -> NDArray[np.uint8]:
+        """Whether missing values go left."""
+        return ((self.nodes[:, BY] > 0) & (self.child >= 0)).astype(np.uint8)
+
+    @property
+    def gain(self) -> NDArray[np.float64]:
+        """Gains of the splits."""
+        return np.where(self.child >= 0, self.reals[:, GAIN], 0.0)
+
+    @property
+    def g(self) -> NDArray[np.float64]:
+        """Sums of gradients."""
+        return (self.nodes[:, SUM] >> 32) * self.scales[0]
+
+    @property
+    def h(self) -> NDArray[np.float64]:
+        """Sums of hessians."""
+        return (self.nodes[:, SUM] & 0xFFFFFFFF) * self.scales[1]
+
+    @property
+    def right_sets(self) -> dict[int, NDArray[np.int64]]:
+        """Categories that go right, of the nodes that are split by them."""
+        sets = {}
+        if len(self.sides) > 1:
+            for node in self.inner.tolist():
+                f = self.nodes[node, FEATURE]
+                if self.bins.categorical[f]:
+                    sets[node] = np.flatnonzero(self.sides[node, : self.bins.bins[f]] == 0)
+        return sets
+
+    @property
+    def splits(self) -> "Splits":
+        """The splits as bins see them."""
+        nodes = np.ascontiguousarray(self.nodes[:, [CHILD, FEATURE, BIN, BY]])
+        return Splits(nodes, self.sides)
 
 
 class Splits(NamedTuple):
@@ -278,14 +368,20 @@ class Grower:
             grow, self.data, work, settings, float(self.shape.bynode),
             np.uint64(key & 0xFFFFFFFFFFFFFFFF), self.plain,
         )  # fmt: skip
-        return self._tree(work)
+        count = int(work.counts[NODES])
+        nodes, reals = work.nodes[:count].copy(), work.reals[:count].copy()
+        sides = work.sides if len(work.sides) == 1 else work.sides[:count].copy()
+        weight = np.empty(count)
+        say(nodes, reals, settings, weight)
+        scales = settings[splits.SCALE_G], settings[splits.SCALE_H]
+        return Tree(self.binned.bins, nodes, reals, sides, scales, weight)
 
     def _pack(self, g: Any, h: Any, key: int, pairs: Any, steps: int) -> tuple[float, float]:
         """Round the pairs to integers; by what they were multiplied."""
         parts, n = chunks(len(g), CHUNK), len(g)
-        found = run(lambda part: extent(g[part], h[part]), parts)
-        most_g, most_h = (float(max(e[i] for e in found)) for i in range(2))
-        sum_g, sum_h = (float(sum(e[i] for e in found)) for i in range(2, 4))
+        found = np.array(run(lambda part: extent(g[part], h[part]), parts))
+        most_g, most_h = found[:, :2].max(axis=0).tolist()
+        sum_g, sum_h = found[:, 2:].sum(axis=0).tolist()
         wanted_g, wanted_h = (steps // 2, steps) if steps else (MOST_GRADIENT, MOST_HESSIAN)
         # Rounding adds at most one a row; sums must fit into 31 and 32 bits.
         scale_g = min(wanted_g / most_g, (2**31 - 1 - n) / sum_g) if most_g > 0 else 1.0
@@ -299,41 +395,6 @@ class Grower:
         run(pack, parts)
         return float(scale_g), float(scale_h)
 
-    def _tree(self, work: Work) -> Tree:
-        bins, count = self.binned.bins, int(work.counts[NODES])
-        nodes, reals = work.nodes[:count], work.reals[:count]
-        child = nodes[:, CHILD].copy()
-        inner = np.flatnonzero(child >= 0)
-        feature, threshold = np.zeros(count, np.int64), np.zeros(count, np.float32)
-        feature[inner] = bins.order[nodes[inner, FEATURE]]
-        sets: dict[int, NDArray[np.int64]] = {}
-        for node in inner.tolist():
-            f = nodes[node, FEATURE]
-            if bins.categorical[f]:
-                sets[node] = np.flatnonzero(work.sides[node, : bins.bins[f]] == 0)
-            else:
-                threshold[node] = bins.cuts[f][nodes[node, BIN]]
-        packed = nodes[:, SUM]
-        g = (packed >> 32) * self.settings[splits.SCALE_G]
-        h = (packed & 0xFFFFFFFF) * self.settings[splits.SCALE_H]
-        sides = work.sides if len(work.sides) == 1 else work.sides[:count].copy()
-        return Tree(
-            child, feature, threshold, (nodes[:, BY] > 0).astype(np.uint8) * (child >= 0),
-            np.where(child >= 0, reals[:, GAIN], 0.0), g, h, self.weights(g, h, reals),
-            sets, Splits(np.ascontiguousarray(nodes[:, [CHILD, FEATURE, BIN, BY]]), sides),
-        )  # fmt: skip
-
-    def weights(self, g: Any, h: Any, reals: Any) -> NDArray[np.float64]:
-        """What nodes say as leaves; see `splits.weight_of`."""
-        shape = self.shape
-        pulled = np.sign(g) * np.maximum(np.abs(g) - shape.reg_alpha, 0)
-        with np.errstate(divide="ignore", invalid="ignore"):
-            w = np.where(h > 0, -pulled / (h + shape.reg_lambda), 0.0)
-        if shape.max_delta_step:
-            w = np.clip(w, -shape.max_delta_step, shape.max_delta_step)
-        bounded: NDArray[np.float64] = np.clip(w, reals[:, LEAST], reals[:, MOST])
-        return bounded
-
     @property
     def leaf(self) -> NDArray[Any]:
         """(n,) the leaf of each row in the tree that was grown last."""
@@ -341,17 +402,18 @@ class Grower:
 
     def refit(self, tree: Tree, g: Any, h: Any) -> Tree:
         """The tree with leaves that say what the gradients do before they are rounded."""
-        leaf, work = self.leaf, self._ready()[1]
+        leaf = self.leaf
 
         def add(part: slice) -> NDArray[np.float64]:
-            sums = np.zeros((len(tree.child), 2))
+            sums = np.zeros((len(tree), 2))
             sum_leaves(g[part], h[part], leaf[part], sums)
             return sums
 
         sums: Any = sum(run(add, chunks(len(g), CHUNK)))
-        leaves = tree.child < 0
-        exact = self.weights(sums[:, 0], sums[:, 1], work.reals[: len(leaves)])
-        return tree._replace(weight=np.where(leaves, exact, tree.weight))
+        exact = np.empty(len(tree))
+        say_exactly(sums, tree.reals, self.settings, exact)
+        weight = np.where(tree.child < 0, exact, tree.weight)
+        return Tree(tree.bins, tree.nodes, tree.reals, tree.sides, tree.scales, weight)
 
     def close(self) -> None:
         """Let threads and memory go."""

@@ -593,3 +593,23 @@ def grow(member, members, ctl, data, work, settings, share, key, plain):
         if nodes[t, CHILD] < 0:
             for i in range(nodes[t, BEGIN], nodes[t, END]):
                 leaf[np.uint64(index[i])] = t
+
+
+@kernel
+def say(nodes, reals, settings, weights):
+    """What nodes say as leaves, by their packed sums.
+
+    nodes, reals, settings   see `Work` and `splits`                                  in
+    weights                  (nodes,) float64                                         out
+    """
+    for i in range(len(weights)):
+        total = nodes[i, SUM]
+        g, h = gradient_of(total, settings), hessian_of(total, settings)
+        weights[i] = weight_of(g, h, settings, reals[i, LEAST], reals[i, MOST])
+
+
+@kernel
+def say_exactly(sums, reals, settings, weights):
+    """The same by (nodes, 2) float64 sums of gradients and hessians."""
+    for i in range(len(weights)):
+        weights[i] = weight_of(sums[i, 0], sums[i, 1], settings, reals[i, LEAST], reals[i, MOST])

@@ -98,7 +98,7 @@ class Dart:
         for t in dropped:
             weights[t] *= np.float32(old)
         state.trees.weight = weights
-        self.splits += [splits for splits, _, _ in added]
+        self.splits += [tree.splits for tree, _, _ in added]
         for t in [*dropped, *range(first, len(state.trees))]:
             self._add(t, float(weights[t]))
         self._settle()

@@ -82,9 +82,9 @@ class Ensemble(Model):
         return {"score": found.mean(axis=0, dtype=np.float64).astype(np.float32)}
 
 
-def mode(votes: NDArray[np.float32]) -> NDArray[np.float32]:
+def mode(votes: NDArray[Any]) -> NDArray[Any]:
     """The most frequent value of each column of (models, n), the least of several."""
     values = np.unique(votes)
     counts = np.stack([(votes == value).sum(axis=0) for value in values])
-    most: NDArray[np.float32] = values[counts.argmax(axis=0)]
+    most: NDArray[Any] = values[counts.argmax(axis=0)]
     return most

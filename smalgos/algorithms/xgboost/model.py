@@ -138,13 +138,17 @@ class BoostedTreesModel(Model):
         Estimators, which do not look at train rows after each round, leave the same notes.
         """
         notes = dict(self.notes)
+        kept = {name: getattr(self, name) for name in self.fields()}
+        beyond = 0
+        if self.best_iteration >= 0:
+            beyond = self.rounds - self.best_iteration - 1
+            kept["trees"] = self.trees.upto((self.best_iteration + 1) * self.trees_per_round)
         if isinstance(notes.get("evals"), dict):
             notes["evals"] = {
-                name: v for name, v in notes["evals"].items() if not name.startswith("train:")
+                name: values[: len(values) - beyond]
+                for name, values in notes["evals"].items()
+                if not name.startswith("train:")
             }
-        kept = {name: getattr(self, name) for name in self.fields()}
-        if self.best_iteration >= 0:
-            kept["trees"] = self.trees.upto((self.best_iteration + 1) * self.trees_per_round)
         return BoostedTreesModel(self.k.device, notes=notes, **kept)
 
     def staged(self, X: Any) -> Iterator[NDArray[np.float32]]:

@@ -193,8 +193,8 @@ class XGBoostParameters(Parameters):
                 ) from None
         if self.grow_policy == "lossguide" and not (self.max_leaves or self.max_depth):
             raise UserError("grow_policy=lossguide needs max_leaves or max_depth")
-        if self.booster == "dart" and self.process_type == "update":
-            raise UserError("process_type=update: trees of dart are not updated")
+        if self.booster != "gbtree" and self.process_type == "update":
+            raise UserError(f"process_type=update: {self.booster} has nothing that is updated")
 
 
 def _numbers(name: str, given: Any, allowed: tuple[int, ...] | None = None) -> list[int] | None:

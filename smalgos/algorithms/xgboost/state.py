@@ -91,7 +91,7 @@ class BoostedTreesState(State):
         self._sample: Sample | None = None
         self._train: Rows | None = None
         self._validation: Rows | None = None
-        self._grown: list[Trees] = []
+        self._grown: list[tuple[Any, NDArray[np.float32], int]] = []
         self._grower: Any = None
         self.dart = Dart(self) if p.booster == "dart" else None
         earlier = spec.side.get("model")
@@ -273,8 +273,8 @@ class BoostedTreesState(State):
                 if before is not None:
                     weight = self._adapted(tree, rows.labels - before, rows.weights, output)
                 values = (weight * (p.eta / p.num_parallel_tree)).astype(np.float32)
-                self._grown.append(Trees.grown(tree, values, output))
-                added.append((tree.splits, values, output))
+                self._grown.append((tree, values, output))
+                added.append((tree, values, output))
                 if self.dart is None:
                     self.k.add_margins(self._grower.leaf, values, rows.margin[output])
                     if self._validation is not None:
@@ -329,7 +329,8 @@ class BoostedTreesState(State):
                 found[f"{name}:{m.name}"] = float(
                     m(rows.margin, rows.labels, rows.weights, rows.groups)
                 )
-        self.history = np.vstack([self.history, list(found.values())])
+        if found:
+            self.history = np.vstack([self.history, list(found.values())])
         patience = self.p.early_stopping_rounds
         if "validation" in self.spec.channels:
             value = self.history[-1, self.judge - len(self.metrics)]
@@ -365,7 +366,7 @@ class BoostedTreesState(State):
     def _pack(self) -> None:
         """Put the trees that were grown behind the others."""
         if self._grown:
-            self.trees = Trees.join([self.trees, *self._grown])
+            self.trees = Trees.join([self.trees, Trees.grown(self._grown)])
             self._grown = []
 
     def finish(self) -> BoostedTreesModel:

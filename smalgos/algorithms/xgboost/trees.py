@@ -92,23 +92,25 @@ class Trees(Part):
         return Trees(**joined)
 
     @staticmethod
-    def grown(tree: Any, values: NDArray[np.float32], group: int) -> "Trees":
-        """One tree that was grown (`kernels.cpu.boosting.Tree`), with what its leaves say."""
+    def grown(trees: Sequence[tuple[Any, NDArray[np.float32], int]]) -> "Trees":
+        """Trees that were grown (`kernels.cpu.boosting.Tree`), what their leaves say, and for which
+        output each is."""
+        tree = type(trees[0][0]).together([tree for tree, _, _ in trees])
+        values = np.concatenate([values for _, values, _ in trees])
         inner = tree.child >= 0
         words = np.zeros(len(values) + 1, np.int64)
         sets = []
         for node, categories in tree.right_sets.items():
             packed = np.zeros(int(categories.max(initial=0)) // WORD + 1, np.uint32)
-            np.bitwise_or.at(
-                packed, categories // WORD, np.uint32(1) << (categories % WORD).astype(np.uint32)
-            )
+            bits = np.uint32(1) << (categories % WORD).astype(np.uint32)
+            np.bitwise_or.at(packed, categories // WORD, bits)
             words[node + 1] = len(packed)
             sets.append(packed)
         return Trees(
-            offsets=[0, len(values)], group=[group], weight=[1.0],
+            offsets=np.cumsum([0] + [len(values) for _, values, _ in trees]),
+            group=[output for _, _, output in trees], weight=np.ones(len(trees)),
             left=np.where(inner, tree.child, LEAF), right=np.where(inner, tree.child + 1, LEAF),
             feature=tree.feature, threshold=tree.threshold, default_left=tree.default_left,
             value=np.where(inner, tree.weight, values), gain=tree.gain, cover=tree.h,
-            words=np.cumsum(words),
-            sets=np.concatenate(sets) if sets else [],
+            words=np.cumsum(words), sets=np.concatenate(sets) if sets else [],
         )  # fmt: skip
