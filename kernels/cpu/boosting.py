@@ -323,8 +323,8 @@ class Grower:
             sides=np.ones((room, widest + 1) if categorical else (1, 1), np.uint8),
             level=self.all,
             masks=np.empty((2 * batch if self.masked else 0, 2, d), np.uint8),
-            scratch=np.empty((members, 2, max(widest, d)), np.int64),
-            gain=np.empty((members, widest)),
+            scratch=np.zeros((members, 2, max(widest + 8, d)), np.int64),
+            gain=np.empty((members, widest + 8)),
         )
         self.batch = batch
         return self._crew, self._work

@@ -100,8 +100,8 @@ class Work(NamedTuple):
     sides: Any  # (room, bins + 1) uint8, 1: that category goes left; (1, 1) where there is none out
     level: Any  # (levels, d) uint8, features of a level
     masks: Any  # (batch, 2, d) uint8, features of nodes; of no rows if all are always used
-    scratch: Any  # (members, 2, bins) int64
-    gain: Any  # (members, bins) float64
+    scratch: Any  # (members, 2, bins + 8) int64
+    gain: Any  # (members, bins + 8) float64
 
 
 @kernel
@@ -173,7 +173,7 @@ def _find(
     """The best split of a node by the features of a block."""
     histogram = pool[nodes[node, SLOT]]
     total, least, most = nodes[node, SUM], reals[node, LEAST], reals[node, MOST]
-    value = -1.0
+    value = -np.inf
     for f in range(blocks[block], blocks[block + 1]):
         if len(masks) and not masks[entry, side, f]:
             continue
@@ -207,7 +207,7 @@ def _settle(
             if node < 0:
                 continue
             if table[entry, WANTS + side]:
-                score, at = -1.0, 0
+                score, at = -np.inf, 0
                 for block in range(best.shape[2]):
                     if best[entry, side, block] > score:
                         score, at = best[entry, side, block], block
@@ -215,7 +215,7 @@ def _settle(
                 g, h = gradient_of(total, settings), hessian_of(total, settings)
                 w = weight_of(g, h, settings, reals[node, LEAST], reals[node, MOST])
                 gain = score - score_of(g, h, w, settings)
-                if score >= 0 and gain > LEAST_GAIN and gain >= settings[GAMMA]:
+                if gain > LEAST_GAIN and gain >= settings[GAMMA]:
                     found = chosen[entry, side, at]
                     for i in range(3):
                         nodes[node, FEATURE + i] = found[i]
@@ -419,8 +419,9 @@ def _masks(nodes, counts, table, level, member, masks, listed, share, key):
                 other = i + np.int64(_mix(key ^ np.uint64(node), i) % np.uint64(count - i))
                 f = listed[other]
                 listed[other] = listed[i]
-                allowed = member[f] & nodes[node, OBEYS] != 0
                 up = nodes[node, PARENT]
+                # The first split of a path may be by any feature, also by one in no constraint.
+                allowed = up < 0 or member[f] & nodes[node, OBEYS] != 0
                 while up >= 0 and not allowed:
                     allowed = nodes[up, FEATURE] == f
                     up = nodes[up, PARENT]

@@ -52,14 +52,14 @@ def score_of(g, h, w, settings):
 
 @kernel
 def _gain(left, total, settings, least, most, sign):
-    """Scores of two children, or -1 where there may be no such split."""
+    """Scores of two children, or -inf where there may be no such split."""
     g, h = gradient_of(left, settings), hessian_of(left, settings)
     q, k = gradient_of(total - left, settings), hessian_of(total - left, settings)
     if not (h >= settings[MIN_CHILD] and k >= settings[MIN_CHILD] and h > 0 and k > 0):
-        return -1.0
+        return -np.inf
     a, b = weight_of(g, h, settings, least, most), weight_of(q, k, settings, least, most)
     if sign * (b - a) < 0:
-        return -1.0
+        return -np.inf
     return score_of(g, h, a, settings) + score_of(q, k, b, settings)
 
 
@@ -67,21 +67,28 @@ def _gain(left, total, settings, least, most, sign):
 def _best_plain(sums, bins, offset, total, settings, gain):
     """(best, bin) of ``left = offset + all up to bin``, the first of equal ones.
 
-    Without alpha and bounds, a row of vector code.
+    Without alpha and bounds, whole vectors: what is behind the bins is worked out and thrown away.
     """
     lam, least_h = settings[LAMBDA], max(settings[MIN_CHILD], 1e-300)
     scale_g, scale_h = settings[SCALE_G], settings[SCALE_H]
     whole_g, whole_h = gradient_of(total, settings), hessian_of(total, settings)
-    for b in range(bins):
+    end = (bins + 7) // 8 * 8
+    for b in range(end):
         left = sums[b] + offset
         g, h = np.float64(left >> np.int64(32)) * scale_g, np.float64(left & LOW) * scale_h
         q, k = whole_g - g, whole_h - h
         u, e = h + lam, k + lam
         both = (g * g * e + q * q * u) / (u * e)
         gain[b] = both if (h >= least_h) & (k >= least_h) else -1.0
-    best = -1.0
-    for b in range(bins):
-        best = max(best, gain[b])
+    for b in range(bins, end):
+        gain[b] = -1.0
+    m0, m1, m2, m3, m4, m5, m6, m7 = -1.0, -1.0, -1.0, -1.0, -1.0, -1.0, -1.0, -1.0
+    for b in range(0, end, 8):  # eight lanes of one vector
+        m0, m1 = max(m0, gain[b]), max(m1, gain[b + 1])
+        m2, m3 = max(m2, gain[b + 2]), max(m3, gain[b + 3])
+        m4, m5 = max(m4, gain[b + 4]), max(m5, gain[b + 5])
+        m6, m7 = max(m6, gain[b + 6]), max(m7, gain[b + 7])
+    best = max(max(max(m0, m1), max(m2, m3)), max(max(m4, m5), max(m6, m7)))
     at = 0
     while gain[at] != best and at < bins - 1:
         at += 1
@@ -98,18 +105,19 @@ def best_threshold(slots, first, bins, total, settings, least, most, sign, plain
     least, most  bounds of the children's weights
     sign         +1: the right child's weight must not be less, -1: not be more, 0: any
     plain        no alpha, no bounds of any kind: the fast way
-    sums, gain   (bins,) int64, (bins,) float64, scratch                              out
+    sums, gain   int64 and float64, scratch for the bins, rounded up to whole vectors out
 
     Returns (score of the children, last bin that goes left, whether missing does, packed left sum).
     """
     c = np.int64(0)
+    own = slots[first : first + bins + 1]
     for b in range(bins):
-        c += slots[first + b]
+        c += own[b]
         sums[b] = c
-    missing = slots[first + bins]
+    missing = own[bins]
     # Without missing values the last bin has nothing to its right.
     count = bins if missing != 0 else bins - 1
-    best, at, by, left = -1.0, 0, False, np.int64(0)
+    best, at, by, left = -np.inf, 0, False, np.int64(0)
     for turn in range(2 if missing != 0 else 1):
         offset = missing if turn else np.int64(0)
         if turn:
@@ -119,7 +127,7 @@ def best_threshold(slots, first, bins, total, settings, least, most, sign, plain
         if plain:
             value, b = _best_plain(sums, count, offset, total, settings, gain)
         else:
-            value, b = -1.0, 0
+            value, b = -np.inf, 0
             for i in range(count):
                 this = _gain(sums[i] + offset, total, settings, least, most, sign)
                 if this > value:
@@ -163,7 +171,7 @@ def best_categories(slots, first, bins, total, settings, least, most, order, rat
     does, whether missing goes left, packed left sum).
     """
     missing = slots[first + bins]
-    best, choice, by, chosen = -1.0, 0, False, np.int64(0)
+    best, choice, by, chosen = -np.inf, 0, False, np.int64(0)
     if bins < settings[ONE_HOT]:
         for b in range(bins):
             right = slots[first + b]
