@@ -262,7 +262,7 @@ def _bin_rows(X, order, coarse, fine, groups, bins, categories, first, n, rows, 
     first, n       int64, place of the first row, among n
     rows, columns  see `growth.Data`                                                  out
     """
-    m = len(X)
+    m, wide = len(X), coarse.shape[1]
     bad = np.int64(-1)
     nothing = (1 << (8 * columns.itemsize)) - 1
     for top in range(0, m, AT_ONCE):
@@ -271,7 +271,7 @@ def _bin_rows(X, order, coarse, fine, groups, bins, categories, first, n, rows, 
             a, b = groups[q], groups[q + 1]
             base, width = n * a, b - a
             for f in range(a, b):
-                column, missing, source = columns[f], bins[f], order[f]
+                column, missing, source, counted = columns[f], bins[f], order[f], categories[f]
                 for i in range(top, end):
                     x = X[i, source]
                     at = base + (first + i) * width + f - a
@@ -279,8 +279,21 @@ def _bin_rows(X, order, coarse, fine, groups, bins, categories, first, n, rows, 
                         rows[at] = missing
                         column[first + i] = nothing
                         continue
-                    k = _bin(x, f, coarse, fine, missing, categories[f])
-                    if k < 0:
+                    # No function for this: numba counts references to its arrays for each value.
+                    if counted:
+                        k = np.int64(x) if 0 <= x < counted else np.int64(-1)
+                        fits = k == x
+                    else:
+                        k = np.int64(0)
+                        for j in range(0, wide, FINE):
+                            k += count_up_to(coarse, f * wide + j, x)
+                        if k < wide:
+                            k = FINE * k + count_up_to(fine, (f * wide + k) * FINE, x)
+                        else:
+                            k = missing
+                        k = min(k, missing - 1)
+                        fits = abs(x) <= LAST
+                    if not fits:
                         bad = i if bad < 0 or i < bad else bad
                         k = np.int64(0)
                     rows[at] = k

@@ -1,5 +1,6 @@
 """Boosting's rows and trees: bins of all rows, and growing trees on them."""
 
+import math
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -7,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from smalgos._jit import kernel
+from smalgos.errors import UserError
 from smalgos.kernels.cpu import shared, splits
 from smalgos.kernels.cpu.bins import Bins, cuts_of
 from smalgos.kernels.cpu.crew import Crew
@@ -381,12 +383,21 @@ class Grower:
         parts, n = chunks(len(g), CHUNK), len(g)
         found = np.array(run(lambda part: extent(g[part], h[part]), parts))
         most_g, most_h = found[:, :2].max(axis=0).tolist()
-        sum_g, sum_h = found[:, 2:].sum(axis=0).tolist()
+        sum_g, sum_h = found[:, 3:].sum(axis=0).tolist()
+        if not np.isfinite(found).all():
+            raise UserError(
+                "gradients are not finite numbers any more: give a smaller eta, or max_delta_step"
+            )
+        if found[:, 2].min() < 0:
+            raise UserError("a hessian is negative: the objective must give what is at least 0")
         wanted_g, wanted_h = (steps // 2, steps) if steps else (MOST_GRADIENT, MOST_HESSIAN)
         # Rounding adds at most one a row; sums must fit into 31 and 32 bits.
         scale_g = min(wanted_g / most_g, (2**31 - 1 - n) / sum_g) if most_g > 0 else 1.0
         scale_h = min(wanted_h / most_h, (2**32 - 1 - n) / sum_h) if most_h > 0 else 1.0
-        scale_g, scale_h = (np.nextafter(np.float32(s), np.float32(0)) for s in (scale_g, scale_h))
+        if not steps:  # so that whole numbers stay exact: min_child_weight often is one
+            scale_h = 2.0 ** (math.frexp(scale_h)[1] - 1)
+        scale_g, scale_h = (np.float32(min(s, 2.0**120)) for s in (scale_g, scale_h))
+        scale_g = np.nextafter(scale_g, np.float32(0))
         short = np.array(key & 0xFFFFFFFF, np.uint32).astype(np.int32)[()]
 
         def pack(part: slice) -> None:

@@ -20,11 +20,16 @@ from smalgos._jit import kernel
 from smalgos.kernels.cpu.crew import atomic_add, take, wait
 from smalgos.kernels.cpu.packed import LANES, copy, part, prefetch, unpack
 from smalgos.kernels.cpu.splits import (
+    ALPHA,
     GAMMA,
+    LAMBDA,
     LOSSGUIDE,
     MAX_DEPTH,
     MAX_LEAVES,
+    MAX_STEP,
     MIN_CHILD,
+    SCALE_G,
+    SCALE_H,
     best_categories,
     best_threshold,
     gradient_of,
@@ -201,6 +206,8 @@ def _settle(
     settings,
 ):  # fmt: skip
     """Keep the best split of each node that wants one over all blocks, if it pays."""
+    lam, alpha, step = settings[LAMBDA], settings[ALPHA], settings[MAX_STEP]
+    scale_g, scale_h = settings[SCALE_G], settings[SCALE_H]
     for entry in range(counts[ENTRIES]):
         for side in range(2):
             node = table[entry, BUILT + side]
@@ -212,9 +219,9 @@ def _settle(
                     if best[entry, side, block] > score:
                         score, at = best[entry, side, block], block
                 total = nodes[node, SUM]
-                g, h = gradient_of(total, settings), hessian_of(total, settings)
-                w = weight_of(g, h, settings, reals[node, LEAST], reals[node, MOST])
-                gain = score - score_of(g, h, w, settings)
+                g, h = gradient_of(total, scale_g), hessian_of(total, scale_h)
+                w = weight_of(g, h, lam, alpha, step, reals[node, LEAST], reals[node, MOST])
+                gain = score - score_of(g, h, w, lam, alpha)
                 if gain > LEAST_GAIN and gain >= settings[GAMMA]:
                     found = chosen[entry, side, at]
                     for i in range(3):
@@ -245,6 +252,8 @@ def _settle(
 @kernel
 def _plan(nodes, reals, counts, table, batch, monotone, member, settings):
     """Choose the nodes of the next step, make their children, and lay out the tasks of parting."""
+    lam, alpha, step = settings[LAMBDA], settings[ALPHA], settings[MAX_STEP]
+    scale_g, scale_h = settings[SCALE_G], settings[SCALE_H]
     room = 1 if settings[LOSSGUIDE] else batch
     counts[BATCH] = counts[TASKS] = 0
     while counts[BATCH] < room and counts[NODES] + 2 <= len(nodes):
@@ -272,8 +281,8 @@ def _plan(nodes, reals, counts, table, batch, monotone, member, settings):
             node = child + side
             nodes[node] = -1
             total = nodes[parent, LEFT] if side == 0 else nodes[parent, SUM] - nodes[parent, LEFT]
-            g, h = gradient_of(total, settings), hessian_of(total, settings)
-            middle += weight_of(g, h, settings, least, most) / 2
+            g, h = gradient_of(total, scale_g), hessian_of(total, scale_h)
+            middle += weight_of(g, h, lam, alpha, step, least, most) / 2
             nodes[node, PARENT], nodes[node, SUM] = parent, total
             depth = nodes[parent, DEPTH] + 1
             nodes[node, DEPTH] = depth
@@ -603,14 +612,19 @@ def say(nodes, reals, settings, weights):
     nodes, reals, settings   see `Work` and `splits`                                  in
     weights                  (nodes,) float64                                         out
     """
+    lam, alpha, step = settings[LAMBDA], settings[ALPHA], settings[MAX_STEP]
+    scale_g, scale_h = settings[SCALE_G], settings[SCALE_H]
     for i in range(len(weights)):
         total = nodes[i, SUM]
-        g, h = gradient_of(total, settings), hessian_of(total, settings)
-        weights[i] = weight_of(g, h, settings, reals[i, LEAST], reals[i, MOST])
+        g, h = gradient_of(total, scale_g), hessian_of(total, scale_h)
+        weights[i] = weight_of(g, h, lam, alpha, step, reals[i, LEAST], reals[i, MOST])
 
 
 @kernel
 def say_exactly(sums, reals, settings, weights):
     """The same by (nodes, 2) float64 sums of gradients and hessians."""
+    lam, alpha, step = settings[LAMBDA], settings[ALPHA], settings[MAX_STEP]
     for i in range(len(weights)):
-        weights[i] = weight_of(sums[i, 0], sums[i, 1], settings, reals[i, LEAST], reals[i, MOST])
+        weights[i] = weight_of(
+            sums[i, 0], sums[i, 1], lam, alpha, step, reals[i, LEAST], reals[i, MOST]
+        )

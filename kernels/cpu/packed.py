@@ -212,15 +212,15 @@ else:
 
 @kernel
 def extent(g, h):
-    """(max |g|, max h, sum |g|, sum h), the sums in float64, of (n,) float32 arrays."""
-    most_g, most_h = np.float32(0), np.float32(0)
+    """(max |g|, max h, min h or 0, sum |g|, sum h) of (n,) float32 arrays, the sums in float64."""
+    most_g, most_h, least_h = np.float32(0), np.float32(0), np.float32(0)
     sum_g, sum_h = 0.0, 0.0
     for i in range(g.size):
         a = abs(g[i])
-        most_g, most_h = max(most_g, a), max(most_h, h[i])
+        most_g, most_h, least_h = max(most_g, a), max(most_h, h[i]), min(least_h, h[i])
         sum_g += a
         sum_h += h[i]
-    return most_g, most_h, sum_g, sum_h
+    return most_g, most_h, least_h, sum_g, sum_h
 
 
 @kernel

@@ -20,79 +20,49 @@ MAX_LEAVES, MAX_DEPTH, GAMMA, LOSSGUIDE, SETTINGS = range(7, 12)
 
 
 @kernel
-def gradient_of(packed, settings):
+def gradient_of(packed, scale_g):
     """Sum of gradients of packed sums."""
-    return np.float64(packed >> np.int64(32)) * settings[SCALE_G]
+    return np.float64(packed >> np.int64(32)) * scale_g
 
 
 @kernel
-def hessian_of(packed, settings):
+def hessian_of(packed, scale_h):
     """Sum of hessians of packed sums."""
-    return np.float64(packed & LOW) * settings[SCALE_H]
+    return np.float64(packed & LOW) * scale_h
 
 
 @kernel
-def weight_of(g, h, settings, least, most):
+def weight_of(g, h, lam, alpha, step, least, most):
     """What a leaf should say: the minimum of its part of the loss, within bounds."""
-    alpha, step = settings[ALPHA], settings[MAX_STEP]
     if h <= 0:
         return min(max(0.0, least), most)
     g = g - alpha if g > alpha else g + alpha if g < -alpha else 0.0
-    w = -g / (h + settings[LAMBDA])
+    w = -g / (h + lam)
     if step > 0:
         w = min(max(w, -step), step)
     return min(max(w, least), most)
 
 
 @kernel
-def score_of(g, h, w, settings):
+def score_of(g, h, w, lam, alpha):
     """How much a leaf of weight w takes from the loss, twice."""
-    return -(2.0 * g * w + (h + settings[LAMBDA]) * w * w + 2.0 * settings[ALPHA] * abs(w))
+    return -(2.0 * g * w + (h + lam) * w * w + 2.0 * alpha * abs(w))
 
 
 @kernel
-def _gain(left, total, settings, least, most, sign):
-    """Scores of two children, or -inf where there may be no such split."""
-    g, h = gradient_of(left, settings), hessian_of(left, settings)
-    q, k = gradient_of(total - left, settings), hessian_of(total - left, settings)
-    if not (h >= settings[MIN_CHILD] and k >= settings[MIN_CHILD] and h > 0 and k > 0):
-        return -np.inf
-    a, b = weight_of(g, h, settings, least, most), weight_of(q, k, settings, least, most)
+def _gain(left, total, lam, alpha, step, min_child, scale_g, scale_h, least, most, sign):
+    """Scores of two children, or -1 where there may be no such split."""
+    g, h = gradient_of(left, scale_g), hessian_of(left, scale_h)
+    q, k = gradient_of(total - left, scale_g), hessian_of(total - left, scale_h)
+    if not (h >= min_child and k >= min_child and h > 0 and k > 0):
+        return -1.0
+    a, b = (
+        weight_of(g, h, lam, alpha, step, least, most),
+        weight_of(q, k, lam, alpha, step, least, most),
+    )
     if sign * (b - a) < 0:
-        return -np.inf
-    return score_of(g, h, a, settings) + score_of(q, k, b, settings)
-
-
-@kernel
-def _best_plain(sums, bins, offset, total, settings, gain):
-    """(best, bin) of ``left = offset + all up to bin``, the first of equal ones.
-
-    Without alpha and bounds, whole vectors: what is behind the bins is worked out and thrown away.
-    """
-    lam, least_h = settings[LAMBDA], max(settings[MIN_CHILD], 1e-300)
-    scale_g, scale_h = settings[SCALE_G], settings[SCALE_H]
-    whole_g, whole_h = gradient_of(total, settings), hessian_of(total, settings)
-    end = (bins + 7) // 8 * 8
-    for b in range(end):
-        left = sums[b] + offset
-        g, h = np.float64(left >> np.int64(32)) * scale_g, np.float64(left & LOW) * scale_h
-        q, k = whole_g - g, whole_h - h
-        u, e = h + lam, k + lam
-        both = (g * g * e + q * q * u) / (u * e)
-        gain[b] = both if (h >= least_h) & (k >= least_h) else -1.0
-    for b in range(bins, end):
-        gain[b] = -1.0
-    m0, m1, m2, m3, m4, m5, m6, m7 = -1.0, -1.0, -1.0, -1.0, -1.0, -1.0, -1.0, -1.0
-    for b in range(0, end, 8):  # eight lanes of one vector
-        m0, m1 = max(m0, gain[b]), max(m1, gain[b + 1])
-        m2, m3 = max(m2, gain[b + 2]), max(m3, gain[b + 3])
-        m4, m5 = max(m4, gain[b + 4]), max(m5, gain[b + 5])
-        m6, m7 = max(m6, gain[b + 6]), max(m7, gain[b + 7])
-    best = max(max(max(m0, m1), max(m2, m3)), max(max(m4, m5), max(m6, m7)))
-    at = 0
-    while gain[at] != best and at < bins - 1:
-        at += 1
-    return best, at
+        return -1.0
+    return score_of(g, h, a, lam, alpha) + score_of(q, k, b, lam, alpha)
 
 
 @kernel
@@ -109,30 +79,52 @@ def best_threshold(slots, first, bins, total, settings, least, most, sign, plain
 
     Returns (score of the children, last bin that goes left, whether missing does, packed left sum).
     """
+    lam, alpha, step = settings[LAMBDA], settings[ALPHA], settings[MAX_STEP]
+    min_child, scale_g, scale_h = settings[MIN_CHILD], settings[SCALE_G], settings[SCALE_H]
+    least_h = max(min_child, 1e-300)
+    whole_g, whole_h = gradient_of(total, scale_g), hessian_of(total, scale_h)
     c = np.int64(0)
     own = slots[first : first + bins + 1]
     for b in range(bins):
         c += own[b]
         sums[b] = c
     missing = own[bins]
-    # Without missing values the last bin has nothing to its right.
-    count = bins if missing != 0 else bins - 1
-    best, at, by, left = -np.inf, 0, False, np.int64(0)
+    best, at, by, left = -1.0, 0, False, np.int64(0)
     for turn in range(2 if missing != 0 else 1):
+        # Only with missing values on its right may the last bin go left.
+        count = bins if missing != 0 and turn == 0 else bins - 1
         offset = missing if turn else np.int64(0)
-        if turn:
-            count = bins - 1
         if count <= 0:
             continue
+        end = (count + 7) // 8 * 8
         if plain:
-            value, b = _best_plain(sums, count, offset, total, settings, gain)
+            # Whole vectors: what is behind the bins is worked out and thrown away.
+            for b in range(end):
+                some = sums[b] + offset
+                g, h = np.float64(some >> np.int64(32)) * scale_g, np.float64(some & LOW) * scale_h
+                q, k = whole_g - g, whole_h - h
+                u, e = h + lam, k + lam
+                both = (g * g * e + q * q * u) / (u * e)
+                gain[b] = both if (h >= least_h) & (k >= least_h) else -1.0
         else:
-            value, b = -np.inf, 0
-            for i in range(count):
-                this = _gain(sums[i] + offset, total, settings, least, most, sign)
-                if this > value:
-                    value, b = this, i
+            for b in range(count):
+                gain[b] = _gain(
+                    sums[b] + offset, total, lam, alpha, step, min_child, scale_g, scale_h, least,
+                    most, sign,
+                )  # fmt: skip
+        for b in range(count, end):
+            gain[b] = -1.0
+        m0, m1, m2, m3, m4, m5, m6, m7 = -1.0, -1.0, -1.0, -1.0, -1.0, -1.0, -1.0, -1.0
+        for b in range(0, end, 8):  # eight lanes of one vector
+            m0, m1 = max(m0, gain[b]), max(m1, gain[b + 1])
+            m2, m3 = max(m2, gain[b + 2]), max(m3, gain[b + 3])
+            m4, m5 = max(m4, gain[b + 4]), max(m5, gain[b + 5])
+            m6, m7 = max(m6, gain[b + 6]), max(m7, gain[b + 7])
+        value = max(max(max(m0, m1), max(m2, m3)), max(max(m4, m5), max(m6, m7)))
         if value > best:
+            b = 0
+            while gain[b] != value:
+                b += 1
             best, at, by, left = value, b, turn == 1, sums[b] + offset
     return best, at, by, left
 
@@ -144,13 +136,15 @@ def order_categories(slots, first, bins, settings, order, ratio):
     order   (bins,) int64, their bins in ascending order                              out
     ratio   (bins,) float64, scratch                                                  out
     """
+    lam, alpha, step = settings[LAMBDA], settings[ALPHA], settings[MAX_STEP]
+    scale_g, scale_h = settings[SCALE_G], settings[SCALE_H]
     count = 0
     for b in range(bins):
         packed = slots[first + b]
-        h = hessian_of(packed, settings)
+        h = hessian_of(packed, scale_h)
         if h <= 0:
             continue
-        r = weight_of(gradient_of(packed, settings), h, settings, -np.inf, np.inf)
+        r = weight_of(gradient_of(packed, scale_g), h, lam, alpha, step, -np.inf, np.inf)
         at = count
         while at > 0 and ratio[at - 1] > r:
             ratio[at], order[at] = ratio[at - 1], order[at - 1]
@@ -170,6 +164,8 @@ def best_categories(slots, first, bins, total, settings, least, most, order, rat
     Returns (score of the children, how many of the order go right, or -1 - bin of the one that
     does, whether missing goes left, packed left sum).
     """
+    lam, alpha, step = settings[LAMBDA], settings[ALPHA], settings[MAX_STEP]
+    min_child, scale_g, scale_h = settings[MIN_CHILD], settings[SCALE_G], settings[SCALE_H]
     missing = slots[first + bins]
     best, choice, by, chosen = -np.inf, 0, False, np.int64(0)
     if bins < settings[ONE_HOT]:
@@ -177,7 +173,9 @@ def best_categories(slots, first, bins, total, settings, least, most, order, rat
             right = slots[first + b]
             for turn in range(2 if missing != 0 else 1):
                 left = total - right - (np.int64(0) if turn == 0 else missing)
-                value = _gain(left, total, settings, least, most, 0.0)
+                value = _gain(
+                    left, total, lam, alpha, step, min_child, scale_g, scale_h, least, most, 0.0
+                )
                 if value > best:
                     best, choice, by, chosen = value, -1 - b, turn == 0, left
         return best, choice, by, chosen
@@ -188,7 +186,10 @@ def best_categories(slots, first, bins, total, settings, least, most, order, rat
             right += slots[first + order[i]]
             if i == count - 1 and turn == 1:
                 break
-            value = _gain(total - right, total, settings, least, most, 0.0)
+            value = _gain(
+                total - right, total, lam, alpha, step, min_child, scale_g, scale_h, least, most,
+                0.0,
+            )  # fmt: skip
             if value > best:
                 best, choice, by, chosen = value, i + 1, turn == 0, total - right
     return best, choice, by, chosen
