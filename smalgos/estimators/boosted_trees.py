@@ -150,7 +150,7 @@ class BoostedTrees(Estimator):
     def feature_importances_(self) -> NDArray[np.float32]:
         """Mean gains of the features' splits, as shares of 1."""
         gain = self.importance("gain")
-        return (gain / max(gain.sum(), np.finfo(np.float64).tiny)).astype(np.float32)
+        return (gain / max(float(gain.sum()), 1e-300)).astype(np.float32)
 
     @property
     def evals_result_(self) -> dict[str, dict[str, list[float]]]:
@@ -215,7 +215,8 @@ class BoostedTreesClassifier(Classifier, BoostedTrees, algorithm="xgboost"):
             p = self.model_.transform(margin)
             return np.stack([1 - p, p], axis=1)
         shifted = np.exp(margin - margin.max(axis=1, keepdims=True))
-        return shifted / shifted.sum(axis=1, keepdims=True)
+        shares: NDArray[np.float32] = shifted / shifted.sum(axis=1, keepdims=True)
+        return shares
 
     def decision_function(self, X: Any) -> NDArray[np.float32]:
         """Margins: positive where the second of two classes is predicted."""
@@ -349,4 +350,5 @@ def _with_queries(block: Block, qid: Any) -> Block:
 
 def _flat(values: NDArray[np.float32]) -> NDArray[np.float32]:
     """Without the axis of outputs if there is one output."""
-    return values[:, 0] if values.shape[1] == 1 else values
+    flat: NDArray[np.float32] = values[:, 0] if values.shape[1] == 1 else values
+    return flat

@@ -24,6 +24,8 @@ _ESTIMATORS: dict[str, str]
 
 def load(path: str | Path, device: str = "auto") -> Any: ...
 """
+# Generators of scikit-learn, functions of the user.
+TAKES_MORE = ("random_state", "objective", "eval_metric")
 CLASS = """
 class {name}(_{name}):
     def __init__(
@@ -44,8 +46,9 @@ def stubs() -> str:
         arguments = []
         for argument, default in cls.constructor_defaults().items():
             kind = type_name(table[argument]) if argument in table else "Any"
-            if argument == "random_state":
-                kind = "Any"  # scikit-learn's generators are taken too
+            if argument in TAKES_MORE:
+                kind = "Any"
+            kind = kind.replace("list", "list[Any]")
             written = f'"{default}"' if isinstance(default, str) else repr(default)
             arguments.append(f"        {argument}: {kind} = {written},")
         classes.append(CLASS.format(name=name, arguments="\n".join(arguments)))

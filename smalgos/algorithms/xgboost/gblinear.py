@@ -85,7 +85,7 @@ class LinearBoosterState(BoostedTreesState):
         """One turn of coordinate descent."""
         p, k, rows = self.p, load("descent", self.spec.device), self._columns["train"]
         assert self.linear is not None
-        self.objective.gradients(
+        self.learnt.gradients(
             rows.margin, rows.labels, rows.weights, rows.groups, self._g, self._h, self.epoch,
             self.spec.seed,
         )  # fmt: skip

@@ -10,6 +10,7 @@ Sums over rows are float64, of fixed chunks, added in order.
 """
 
 import difflib
+import inspect
 import math
 import re
 from collections.abc import Callable
@@ -224,3 +225,34 @@ def metric(name: str, objective: Objective) -> Metric:
     if kind.number and number != math.inf and not NUMBERS[kind.number](number):
         raise UserError(f"eval_metric={name}: {kind.number} must stand behind {base}@")
     return Metric(name, kind.maximize, objective, kind.make(objective, number, name.endswith("-")))
+
+
+class Own:
+    """A metric of the user: ``function(labels, predictions)``, less is better.
+
+    Parameters
+    ----------
+    function : callable
+        May take the weights as ``sample_weight`` by name.
+    objective : Objective
+    """
+
+    maximize = False
+
+    def __init__(self, function: Any, objective: Objective) -> None:
+        self.function, self.objective = function, objective
+        self.name = getattr(function, "__name__", "metric")
+        names = inspect.signature(getattr(function, "py_func", function)).parameters
+        self.weighs = "sample_weight" in names
+
+    def __call__(
+        self,
+        margin: Floats,
+        labels: NDArray[Any],
+        weights: Weights = None,
+        groups: Groups = None,
+    ) -> float:
+        """Value of the metric."""
+        predicted = self.objective.transform(np.ascontiguousarray(margin.T))
+        more = {"sample_weight": weights} if self.weighs and weights is not None else {}
+        return float(self.function(labels, predicted, **more))

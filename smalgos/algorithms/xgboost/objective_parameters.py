@@ -72,6 +72,7 @@ def write_text(name: str, value: Any) -> str:
         value = POISSON_STEP
     if name == "quantile_alpha":
         given = value.strip("[]()").split(",") if isinstance(value, str) else value
+        given = 0.5 if given is None else given
         listed = given if isinstance(given, list | tuple) else [given]
         return f"[{','.join(f'{float(v):.9g}' for v in listed)}]"
     if isinstance(value, bool):

@@ -109,8 +109,8 @@ def cuts(sample: Sample, most: int, categories: NDArray[np.int64]) -> list[NDArr
         if sparse:
             part = slice(table.indptr[f], table.indptr[f + 1])
             own = None if weights is None else weights[table.indices[part]]
-            return sample.k.cuts_of(table.data[part], own, most)
-        return sample.k.cuts_of(table[:, f], weights, most)
+            return sample.k.cuts_of(table.data[part], own, most)  # type: ignore[no-any-return]
+        return sample.k.cuts_of(table[:, f], weights, most)  # type: ignore[no-any-return]
 
     found: list[NDArray[np.float32]] = sample.k.run(one, range(table.shape[1]))
     return found

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from smalgos.algorithms.xgboost import objectives
 from smalgos.algorithms.xgboost.dart import Dart
-from smalgos.algorithms.xgboost.metrics import metric
+from smalgos.algorithms.xgboost.metrics import Own, metric
 from smalgos.algorithms.xgboost.model import BoostedTreesModel
 from smalgos.algorithms.xgboost.rows import DENSE, Rows, constraint_bits, signs
 from smalgos.algorithms.xgboost.sample import Sample, cuts
@@ -21,10 +21,10 @@ from smalgos.learning.state import Pass, Spec, State
 
 BLOCK_BYTES = 1 << 24  # of features in a block
 # Metrics that the original's container computes, not XGBoost.
-CONTAINER = frozenset(
-    "accuracy balanced_accuracy f1 f1_binary f1_macro mae mse precision precision_macro "
-    "precision_micro r2 recall recall_macro recall_micro rmse".split()
-)
+CONTAINER = (
+    "accuracy", "balanced_accuracy", "f1", "f1_binary", "f1_macro", "mae", "mse", "precision",
+    "precision_macro", "precision_micro", "r2", "recall", "recall_macro", "recall_micro", "rmse",
+)  # fmt: skip
 COARSE = 1024  # steps of gradients below which leaves say what gradients do before rounding
 LEVELS = 32  # of which features are drawn anew, over and over
 
@@ -67,8 +67,12 @@ class BoostedTreesState(State):
         if "labels" not in spec.columns:
             raise UserError("the rows have no labels: boosting learns from labels")
         self.budget = p.num_round
-        self.objective = objective_of(p, spec.facts.get("objective"))
+        self.objective = self.learnt = objective_of(p)
+        if "objective" in spec.facts:  # gradients of the user's own; the rest is as usual
+            self.learnt = objectives.Custom(spec.facts["objective"], self.objective.outputs)
         self.metrics, self.judge = metrics_of(p, self.objective, spec.facts.get("tuning_metric"))
+        if "metric" in spec.facts:
+            self.metrics, self.judge = [Own(spec.facts["metric"], self.objective)], 0
         self.outputs = self.objective.outputs
         self.monotone = signs(p.monotone_constraints, spec.width)
         self.constraints = constraint_bits(p.interaction_constraints, spec.width)
@@ -260,12 +264,12 @@ class BoostedTreesState(State):
         if self._grower is None:
             self._grower = self.k.Grower(rows.binned, shape_of(self))
         dropped = self.dart.drop(self.epoch) if self.dart is not None else []
-        self.objective.gradients(
+        self.learnt.gradients(
             rows.margin, rows.labels, rows.weights, rows.groups, g, h, self.epoch, self.spec.seed
         )
         added: list[tuple[Any, NDArray[np.float32], int]] = []
         for output in range(self.outputs):
-            before = rows.margin[output].copy() if self.objective.adaptive else None
+            before = rows.margin[output].copy() if self.learnt.adaptive else None
             for fellow in range(p.num_parallel_tree):
                 key = self._key("tree", output, fellow)
                 tree = self._tree(g[output], h[output], key)
@@ -295,8 +299,8 @@ class BoostedTreesState(State):
 
     def _adapted(self, tree: Any, residuals: Any, weights: Any, output: int) -> Any:
         """Leaves that say a quantile of their rows' residuals."""
-        assert self.objective.adaptive is not None
-        level = self.objective.adaptive[output]
+        assert self.learnt.adaptive is not None
+        level = self.learnt.adaptive[output]
         leaf = self._grower.leaf.astype(np.int32)
         said = objectives.refit_leaves(leaf, len(tree.child), residuals, weights, level)
         return np.where(tree.child < 0, said, tree.weight)
@@ -385,7 +389,7 @@ class BoostedTreesState(State):
 
     def _rounds_before(self) -> int:
         """Rounds of the model that this one goes on from."""
-        return len(self.trees) // (self.outputs * self.p.num_parallel_tree) - self.epoch
+        return int(len(self.trees) // (self.outputs * self.p.num_parallel_tree) - self.epoch)
 
     def _model(self, trees: Trees, base: Any) -> BoostedTreesModel:
         return BoostedTreesModel(
@@ -395,11 +399,8 @@ class BoostedTreesState(State):
         )  # fmt: skip
 
 
-def objective_of(p: Any, own: Any = None) -> Any:
-    """The objective that hyperparameters name, or one of the user's own."""
-    if own is not None:
-        usual = objective_of(p)
-        return objectives.Custom(own, usual.outputs)
+def objective_of(p: Any) -> Any:
+    """The objective that hyperparameters name."""
     known = {option.name for option in dataclasses.fields(objectives.Options)}
     options = {name: getattr(p, name) for name in known if hasattr(p, name)}
     return objectives.objective(p.objective, outputs=max(p.num_class, 1), **options)

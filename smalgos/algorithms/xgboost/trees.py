@@ -1,11 +1,12 @@
 """Trees as flat arrays: what training grows, prediction walks and model files hold."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
+from smalgos.errors import UserError
 from smalgos.learning.state import Part
 
 LEAF = -1
@@ -51,6 +52,16 @@ class Trees(Part):
 
     def __len__(self) -> int:
         return len(self.group)
+
+    def _compare(self, flat: Mapping[str, Any]) -> None:
+        """Raise `UserError` unless these are such arrays, of any length.
+
+        Whether they are trees is for `smalgos.algorithms.xgboost.checks.check_trees` to say.
+        """
+        for name in flat.keys() | self.FIELDS.keys():
+            given = flat.get(name)
+            if getattr(given, "dtype", None) != self.FIELDS.get(name) or given.ndim != 1:
+                raise UserError(f"trees.{name} is missing or unknown, or not what it must be")
 
     @property
     def categorical(self) -> bool:

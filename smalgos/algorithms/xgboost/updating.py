@@ -29,7 +29,7 @@ class UpdatingState(BoostedTreesState):
         for name in self.updaters:
             if name not in UPDATERS:
                 raise UserError(f"updater={name}: to update, it must be refresh or prune")
-        self.earlier = spec.side.get("model")
+        self.earlier: Any = spec.side.get("model")
         if self.earlier is None:
             raise UserError("process_type=update needs an earlier model: give one to go on from")
         self.budget = min(self.budget, len(self.trees) // self.step)
@@ -38,7 +38,7 @@ class UpdatingState(BoostedTreesState):
     @property
     def step(self) -> int:
         """Trees of a round."""
-        return self.outputs * int(self.p.num_parallel_tree)
+        return int(self.outputs * self.p.num_parallel_tree)
 
     def next_pass(self) -> Pass | None:
         """See which leaves rows come to, then rounds."""
@@ -57,7 +57,7 @@ class UpdatingState(BoostedTreesState):
     def round(self, step: int) -> None:
         """Look at the trees of a round again."""
         rows, first = self._came["train"], self.epoch * self.step
-        self.objective.gradients(
+        self.learnt.gradients(
             rows.margin, rows.labels, rows.weights, rows.groups, self._g, self._h, self.epoch,
             self.spec.seed,
         )  # fmt: skip
