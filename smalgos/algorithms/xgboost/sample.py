@@ -9,6 +9,7 @@ from smalgos.formats.block import Block, Csr
 
 ROWS = 200_000  # of a sample: ranks are exact to about a quarter of a percent of a bin's width
 CELLS = 1 << 25  # numbers of a dense one
+AT_ONCE = 16  # features of a task: those of a line of cache
 
 
 class Sample:
@@ -60,26 +61,27 @@ class Sample:
                 kept.append((keys[wanted], _picked(block, wanted)))
         self.kept, self.held = kept, sum(len(keys) for keys, _ in kept)
 
-    def columns(self) -> tuple[Any, NDArray[np.float32] | None]:
-        """(the features by columns, the weights or None) of the sample.
+    def weights(self) -> NDArray[np.float32] | None:
+        """The weights of the sample, if there are any."""
+        parts = [block.weights for _, block in self.kept]
+        return None if parts[0] is None else np.concatenate(parts)
 
-        Features are ``f -> values (m,)``; of sparse rows those that are there, and ``f -> rows``.
-        """
-        if not self.whole:
-            self._thin()
-        blocks = [block for _, block in self.kept]
-        whole = Block.join(blocks)
-        weights = whole.weights if "weights" in whole else None
-        if isinstance(whole.features, Csr):
-            from scipy.sparse import csr_array
+    def columns(self, first: int, last: int) -> NDArray[np.float32]:
+        """Some features of dense rows, by columns: the rest of the rows is not copied."""
+        parts = [block.features[:, first:last].T for _, block in self.kept]
+        return np.ascontiguousarray(np.concatenate(parts, axis=1))
 
-            x = whole.features
-            base = x.offsets[0]
-            table = csr_array(
-                (x.values[base:], x.indices[base:], x.offsets - base), shape=x.shape
-            ).tocsc()
-            return table, weights
-        return np.asfortranarray(whole.features), weights
+    def table(self) -> Any:
+        """Sparse rows by columns, as SciPy has them."""
+        from scipy.sparse import csr_array
+
+        x = Block.join([block for _, block in self.kept]).features.tight()
+        return csr_array((x.values, x.indices, x.offsets), shape=x.shape).tocsc()
+
+    @property
+    def sparse(self) -> bool:
+        """Whether rows are sparse."""
+        return isinstance(self.kept[0][1].features, Csr)
 
 
 def _picked(block: Block, rows: NDArray[np.intp]) -> Block:
@@ -100,17 +102,24 @@ def cuts(sample: Sample, most: int, categories: NDArray[np.int64]) -> list[NDArr
     categories : ndarray of int64, shape (d,)
         How many categories a feature has; 0: it has numbers.
     """
-    table, weights = sample.columns()
-    sparse = not isinstance(table, np.ndarray)
+    if not sample.whole:
+        sample._thin()
+    d, weights = len(categories), sample.weights()
+    table: Any = sample.table() if sample.sparse else None
 
-    def one(f: int) -> NDArray[np.float32]:
-        if categories[f]:
-            return np.arange(1, categories[f] + 1, dtype=np.float32)
-        if sparse:
-            part = slice(table.indptr[f], table.indptr[f + 1])
-            own = None if weights is None else weights[table.indices[part]]
-            return sample.k.cuts_of(table.data[part], own, most)  # type: ignore[no-any-return]
-        return sample.k.cuts_of(table[:, f], weights, most)  # type: ignore[no-any-return]
+    def some(first: int) -> list[NDArray[np.float32]]:
+        last = min(first + AT_ONCE, d)
+        dense = None if table is not None else sample.columns(first, last)
+        found: list[NDArray[np.float32]] = []
+        for f in range(first, last):
+            if categories[f]:
+                found.append(np.arange(1, categories[f] + 1, dtype=np.float32))
+            elif dense is not None:
+                found.append(sample.k.cuts_of(dense[f - first], weights, most))
+            else:
+                part = slice(table.indptr[f], table.indptr[f + 1])
+                own = None if weights is None else weights[table.indices[part]]
+                found.append(sample.k.cuts_of(table.data[part], own, most))
+        return found
 
-    found: list[NDArray[np.float32]] = sample.k.run(one, range(table.shape[1]))
-    return found
+    return [c for part in sample.k.run(some, range(0, d, AT_ONCE)) for c in part]
