@@ -22,6 +22,9 @@ ALLOWED = {
         "smalgos.estimators", "smalgos.algorithms", "smalgos.learning", "smalgos.formats",
         "smalgos",
     },
+    "smalgos/plot": {
+        "smalgos.plot", "smalgos.estimators", "smalgos.algorithms", "smalgos.learning",
+    },
     "smalgos/container": {
         "smalgos.container", "smalgos.algorithms", "smalgos.learning", "smalgos.formats",
     },
@@ -34,7 +37,10 @@ ALLOWED = {
         "smalgos.container.layout", "smalgos.container.log",
     },
 }  # fmt: skip
-HEAVY = ("numba", "sklearn", "scipy", "pyarrow", "pandas", "tqdm", "click", "starlette", "uvicorn")
+HEAVY = (
+    "numba", "sklearn", "scipy", "pyarrow", "pandas", "tqdm", "click", "starlette", "uvicorn",
+    "matplotlib",
+)  # fmt: skip
 
 
 def imports(path):
@@ -86,6 +92,10 @@ def loaded_by(code):
 def test_importing_the_package_loads_nothing_heavy():
     assert loaded_by("import smalgos") == []
     assert loaded_by("import smalgos.cli") in ([], ["click"])
+
+
+def test_figures_load_matplotlib_only_when_they_are_drawn():
+    assert "matplotlib" not in loaded_by("import smalgos.plot")
 
 
 def test_the_container_loads_no_scikit_learn():

@@ -15,6 +15,7 @@ from smalgos.formats import Block, Csr, read, write
 from smalgos.formats.content_type import FORMATS, columns
 
 SUFFIXES = [".csv", ".pbr", ".svm", ".parquet"]
+JSON = [".json", ".jsonl"]  # of features alone
 
 
 def some_rows(n: int = 500, *, width: int = 7) -> Block:
@@ -47,6 +48,66 @@ def test_every_pair_keeps_every_row(first: str, second: str, tmp_path: Path, inv
         assert done.exit_code == 0, done.output
         assert done.output == ""
         assert_same(read(target), rows)
+
+
+UNLABELLED = {".csv": ("--label-size", 0), ".svm": ("--drop", "labels")}  # libsvm has always some
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [pair for pair in product(SUFFIXES + JSON, repeat=2) if set(pair) & set(JSON)],
+)
+def test_every_pair_with_json_keeps_every_row(
+    first: str, second: str, tmp_path: Path, invoke: Any
+) -> None:
+    rows = Block.of(some_rows(100).features)
+    names = [tmp_path / f"{i}{suffix}" for i, suffix in enumerate((first, second, first))]
+    write(names[0], rows)
+    for source, target in pairwise(names):
+        done = invoke("convert", source, target, *UNLABELLED.get(source.suffix, ()))
+        assert done.exit_code == 0, done.output
+        assert done.output == ""
+        typed = "text/csv; label_size=0" if target.suffix == ".csv" else None
+        assert np.array_equal(dense(read(target, typed).features), rows.features)
+
+
+def test_sparse_rows_stay_sparse(tmp_path: Path, invoke: Any) -> None:
+    wide = "0 0:0.5 99999:2\n0 \n0 7:-3e-45 8:3.4028235e38\n"
+    names = [tmp_path / name for name in ("a.svm", "b.jsonl", "c.json", "d.jsonl.gz", "e.svm")]
+    names[0].write_text(wide)
+    for source, target in pairwise(names):
+        done = invoke("convert", source, target, *UNLABELLED.get(source.suffix, ()))
+        assert done.exit_code == 0, done.output
+    assert names[1].read_text().splitlines()[0] == (
+        '{"data": {"features": {"keys": [0, 99999], "shape": [100000], "values": [0.5, 2]}}}'
+    )
+    assert gzip.decompress(names[3].read_bytes()) == names[1].read_bytes()
+    features = read(names[-1]).features
+    assert isinstance(features, Csr)
+    assert np.array_equal(features.toarray(), read(names[0]).features.toarray())
+
+
+def test_json_in_pipes(invoke: Any) -> None:
+    lines = b'{"features": [1, 2.5]}\n{"id": 7, "features": [3, 4]}\n'
+    typed = ("--from", "application/jsonlines", "--to")
+    done = invoke("convert", "-", "-", *typed, "application/json", input=lines)
+    document = done.stdout_bytes
+    assert document == b'{"instances": [{"features": [1, 2.5]}, {"features": [3, 4]}]}\n'
+    done = invoke("convert", "-", "-", "--to", "csv", input=document)  # its first bytes tell
+    assert done.stdout == "1,2.5\n3,4\n"
+
+
+@pytest.mark.parametrize("suffix", JSON)
+def test_what_json_cannot_hold(suffix: str, tmp_path: Path, invoke: Any) -> None:
+    source, target = tmp_path / "a.csv", tmp_path / f"b{suffix}"
+    source.write_text("1,2\n3,inf\n")
+    done = invoke("convert", source, target)
+    assert done.exit_code == 1
+    assert "cannot hold labels: leave them out by --drop labels" in done.output
+    done = invoke("convert", source, target, "--drop", "labels")
+    assert done.exit_code == 1
+    assert "JSON has no NaN and no infinity" in done.output
+    assert not target.exists()
 
 
 def test_weights_and_groups(tmp_path: Path, invoke: Any) -> None:

@@ -22,7 +22,8 @@ with atheris.instrument_imports(include=[f"smalgos.{name}" for name in PACKAGES]
     for name in smalgos.__all__:  # what would be loaded when first needed
         getattr(smalgos, name)
 
-LENGTHS = {"recordio": 512, "csv": 256, "model": 8192}  # of the longest inputs
+# Of the longest inputs.
+LENGTHS = {"recordio": 512, "csv": 256, "jsonlines": 256, "json": 256, "model": 8192}
 
 
 def mutate_model(data: bytes, most: int, seed: int) -> bytes:

@@ -5,6 +5,7 @@ import csv as python_csv
 import math
 import re
 import struct
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -13,6 +14,7 @@ from google.protobuf.unknown_fields import UnknownFieldSet
 
 from smalgos.formats.protobuf import message_classes
 from tests.reference import csv as reference_csv
+from tests.reference import json_rows as reference_json
 from tests.reference import libsvm as reference_libsvm
 from tests.reference.protobuf import MAGIC, tensor
 
@@ -229,3 +231,72 @@ def sparse_text(
             assert rows[name].tolist() == wanted
         else:
             _assert_numbers(rows[name], np.array(wanted, np.float32))
+
+
+def json_lines(text: bytes, rows: dict[str, np.ndarray], error: str, width: int | None) -> None:
+    """Assert that the rows of JSON Lines, and the error behind them, are right."""
+
+    def instances() -> Iterator[Any]:
+        for line in text.removeprefix(codecs.BOM_UTF8).split(b"\n"):
+            if line.strip(b" \t\r"):
+                instance = reference_json.parse(reference_json.decoded(line))
+                if isinstance(instance, dict) and "instances" in instance:
+                    raise reference_json.Bad("a document")
+                yield instance
+
+    _json_rows(instances(), rows, error, width)
+
+
+def json_document(text: bytes, rows: dict[str, np.ndarray], error: str, width: int | None) -> None:
+    """Assert that the rows of a document, or the error, are right."""
+    try:
+        decoded = reference_json.decoded(text.removeprefix(codecs.BOM_UTF8))
+        document = reference_json.parse(decoded)
+        if not isinstance(document, dict) or not isinstance(document.get("instances"), list):
+            raise reference_json.Bad("no document")
+    except reference_json.Bad:
+        assert error, "accepted, but it is no document"
+        assert not rows
+        return
+    _json_rows(iter(document["instances"]), rows, error, width)
+
+
+def _json_rows(
+    instances: Iterator[Any], rows: dict[str, np.ndarray], error: str, width: int | None
+) -> None:
+    good: list[tuple[np.ndarray, bool]] = []
+    bad: reference_json.Bad | None = None
+    try:
+        for instance in instances:
+            row, sparse = reference_json.row(instance)
+            width = len(row) if width is None else width
+            if len(row) != width:
+                raise reference_json.Bad("another width")
+            good.append((row, sparse))
+    except reference_json.Bad as e:
+        if "too wide" in str(e):
+            return
+        bad = e
+    if bad:
+        named = re.search(r", row (\d+): ", error)
+        assert named, f"accepted, or no row named, but {bad!r}: {error!r}"
+        assert int(named[1]) == len(good) + 1, f"row {len(good) + 1} is the bad one: {error}"
+    else:
+        assert not error, f"refused without need: {error}"
+    n = len(rows.get("length", ()))
+    assert n <= len(good) if bad else n == len(good), f"{n} rows, not {len(good)}"
+    if n == 0:
+        return
+    assert rows.keys() == {"value", "column", "length", "width"}
+    assert rows["width"].tolist() == [width]
+    ends = np.cumsum(rows["length"])
+    for (row, sparse), begin, end in zip(good, ends - rows["length"], ends, strict=False):
+        columns, values = rows["column"][begin:end], rows["value"][begin:end]
+        if not sparse:
+            assert columns.tolist() == list(range(len(row)))
+        else:
+            dense = np.zeros(len(row), np.float32)
+            with np.errstate(invalid="ignore"):  # inf - inf, in one column
+                np.add.at(dense, columns, values)
+            values = dense
+        _assert_numbers(values, row)

@@ -17,6 +17,7 @@ from pathlib import Path
 from tests.fuzz import (
     booster_files,
     csv_files,
+    json_files,
     libsvm_files,
     model_files,
     properties,
@@ -43,6 +44,8 @@ GENERATORS: dict[str, Callable[[random.Random], Iterator[bytes]]] = {
     "csv": csv_files.generate,
     "lines": csv_files.single_lines,
     "libsvm": libsvm_files.generate,
+    "jsonlines": json_files.generate_lines,
+    "json": json_files.generate_documents,
     "gzip": packed_files,
     "model": model_files.generate,
     "booster": booster_files.generate,

@@ -24,7 +24,7 @@ import smalgos
 from smalgos import formats
 from smalgos.algorithms.xgboost import exchange
 from smalgos.errors import UserError
-from smalgos.formats import csv, libsvm, protobuf
+from smalgos.formats import csv, json_document, jsonlines, libsvm, protobuf
 from smalgos.formats.block import Block, Csr
 from smalgos.formats.csv_rows import parse_rows
 from smalgos.formats.floats import MARGIN
@@ -252,6 +252,32 @@ def sparse_text(data: bytes) -> bool:
     return not error
 
 
+def json_lines(data: bytes) -> bool:
+    """Read JSON Lines, the first byte of which says how wide rows must be; 0: as the first."""
+    width, text = (data[0] if data else 0) or None, data[1:]
+
+    def read(file: Any, chunk_bytes: int) -> Iterator[Block]:
+        return jsonlines.read_blocks(file, NAME, width=width, chunk_bytes=chunk_bytes)
+
+    rows, error = any_cut(text, read)
+    if due("judge", data):
+        judge.json_lines(text, rows, error, width)
+    return not error
+
+
+def json_documents(data: bytes) -> bool:
+    """Read a JSON document; the first byte as that of `json_lines`."""
+    width, text = (data[0] if data else 0) or None, data[1:]
+
+    def read(file: Any, chunk_bytes: int) -> Iterator[Block]:
+        return json_document.read_blocks(file, NAME, width=width)
+
+    rows, error = any_cut(text, read)
+    if due("judge", data):
+        judge.json_document(text, rows, error, width)
+    return not error
+
+
 TYPES = ("application/x-recordio-protobuf", "text/csv", "text/csv; label_size=0", None)
 
 
@@ -356,6 +382,8 @@ PROPERTIES: dict[str, Callable[[bytes], bool]] = {
     "csv": table,
     "lines": line,
     "libsvm": sparse_text,
+    "jsonlines": json_lines,
+    "json": json_documents,
     "gzip": packed,
     "model": model,
     "booster": booster,

@@ -123,8 +123,42 @@ def libsvm() -> list[bytes]:
     return [bytes([code]) + text for text in LIBSVM_TEXTS for code in range(4)]
 
 
+JSON_ROWS = (
+    '{"features": [1.5, 16, -14e0]}',
+    '{"data": {"features": {"values": [0.5, 1e400, 23.0], "shape": [3]}}}',
+    '{"data": {"features": {"keys": [2, 0, 2], "shape": [3], "values": [23, -1.5, 1]}}}',
+    '{"data": {"features": {"shape": [3], "values": []}}}',
+    '{"id": "\\u00e4", "features": [1, 2, 16777217], "label": null}',
+    '{"features": [0.12345678901234567, 123456789012345678901234567890, -0]}',
+)
+JSON_BAD = (
+    '{"features": [1, "2", 3]}',
+    '{"features": [1, NaN, 3]}',
+    '{"features": [1, 2, 3, 4]}',
+    '{"data": {"features": {"keys": [3], "shape": [3], "values": [1]}}}',
+    '{"data": {"features": {"keys": [0], "shape": [2147483648], "values": [1]}}}',
+    '{"features": [1, 2, 3], "features": [1, 2, 3]}',
+    "[" * 3000,
+)
+
+
+def json_lines() -> list[bytes]:
+    """Lines of JSON, behind a byte for the width."""
+    mixed = "\r\n\n".join(JSON_ROWS).encode()
+    pairs = [f"{JSON_ROWS[0]}\n{row}\n".encode() for row in (*JSON_ROWS, *JSON_BAD)]
+    texts = [b"\xef\xbb\xbf" + mixed, *pairs]
+    return [bytes([width]) + text for text in texts for width in (0, 3)] + [b"\2" + mixed]
+
+
+def json_documents() -> list[bytes]:
+    """Documents of JSON, behind a byte for the width."""
+    lists = [", ".join(JSON_ROWS), "", *(f"{JSON_ROWS[0]}, {row}" for row in JSON_BAD)]
+    texts = [f'{{"instances": [{rows}], "configuration": {{}}}}\n'.encode() for rows in lists]
+    return [bytes([width]) + text for text in texts for width in (0, 3)] + [b"\2" + texts[0]]
+
+
 def packed() -> list[bytes]:
-    """The same packed, behind a byte for the content type."""
+    """Files of records and of CSV packed, behind a byte for the content type."""
     records = [b"\0" + gzip.compress(data[1:]) for data in recordio() if data[0] == 0]
     return records + [b"\1" + gzip.compress(text) for text in CSV_TEXTS]
 
@@ -189,6 +223,8 @@ SEEDS: dict[str, Callable[[], list[bytes]]] = {
     "csv": table,
     "lines": lambda: [b"1,2.5,-3\n"],
     "libsvm": libsvm,
+    "jsonlines": json_lines,
+    "json": json_documents,
     "gzip": packed,
     "model": model,
     "booster": small_boosters.seeds,

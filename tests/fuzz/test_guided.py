@@ -15,7 +15,7 @@ def corpora(tmp_path_factory):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("part", range(PARTS))
-@pytest.mark.parametrize("reader", ["recordio", "csv", "model"])
+@pytest.mark.parametrize("reader", ["recordio", "csv", "jsonlines", "json", "model"])
 def test_no_input_breaks_a_reader(reader, part, corpora):
     pytest.importorskip("atheris", reason="atheris has no wheel for this platform")
     corpus = corpora / reader

@@ -10,7 +10,7 @@ import sys
 import numpy as np
 import pytest
 
-from smalgos.formats import csv, protobuf
+from smalgos.formats import csv, json_document, jsonlines, protobuf
 from smalgos.formats.block import Block
 from tests.conftest import ROOT
 from tests.fuzz import properties
@@ -71,14 +71,26 @@ def test_sealing():
 
 def good(reader):
     """An input that is accepted."""
-    return {"recordio": SEEDS["recordio"]()[0], "csv": b"\x011,2\n3,4\n"}[reader]
+    rows = b'{"features": [1, 2]}', b'{"features": [3, 4]}'
+    return {
+        "recordio": SEEDS["recordio"]()[0],
+        "csv": b"\x011,2\n3,4\n",
+        "jsonlines": b"\0" + b"\n".join(rows),
+        "json": b'\0{"instances": [%b, %b]}' % rows,
+    }[reader]
 
 
-@pytest.mark.parametrize(("reader", "module"), [("recordio", protobuf), ("csv", csv)])
+MODULES = [
+    ("recordio", protobuf), ("csv", csv), ("jsonlines", jsonlines), ("json", json_document),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("reader", "module"), MODULES)
 @pytest.mark.parametrize(
     "wrong",
     [
-        lambda block: block.replace(labels=block.labels + 1),
+        lambda block: block.replace(labels=np.ones(len(block), np.float32)),
+        lambda block: block.replace(features=block.features + 1),
         lambda block: block.replace(features=block.features[:, :-1]),
         lambda block: block[1:].at(0),
         lambda block: Block(block.columns, block.start + 1),
@@ -92,7 +104,7 @@ def test_wrong_rows_are_found(reader, module, wrong, monkeypatch):
         properties.PROPERTIES[reader](good(reader))
 
 
-@pytest.mark.parametrize(("reader", "module"), [("recordio", protobuf), ("csv", csv)])
+@pytest.mark.parametrize(("reader", "module"), MODULES)
 def test_greed_is_found(reader, module, monkeypatch):
     read = module.read_blocks
 

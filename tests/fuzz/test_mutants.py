@@ -1,4 +1,4 @@
-"""5.7 million files that are wrong on purpose, against the compiled readers."""
+"""6.3 million files that are wrong on purpose, against the compiled readers."""
 
 import json
 
@@ -13,6 +13,8 @@ LENGTHS = {
     "gzip": (100_000, 1),
     "lines": (1_900_000, 1),
     "libsvm": (500_000, 2),
+    "jsonlines": (300_000, 1),
+    "json": (300_000, 1),
     "model": (500_000, 4),
     "booster": (200_000, 2),
 }

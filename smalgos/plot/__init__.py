@@ -1,0 +1,19 @@
+"""Figures of fitted boosted trees, and trees as text; needs ``pip install 'smalgos[plot]'``.
+
+Displays are like those of scikit-learn: ``from_estimator`` takes from an estimator what is shown
+and draws it, ``plot`` draws it once more, perhaps into axes of yours; ``ax_`` and ``figure_`` are
+where it was drawn last. matplotlib is imported when something is drawn.
+"""
+
+from smalgos.plot.curves import LearningCurveDisplay, plot_learning_curve
+from smalgos.plot.importance import ImportanceDisplay, plot_importance
+from smalgos.plot.trees import TreePlot, plot_tree
+
+__all__ = [
+    "ImportanceDisplay",
+    "LearningCurveDisplay",
+    "TreePlot",
+    "plot_importance",
+    "plot_learning_curve",
+    "plot_tree",
+]
