@@ -8,8 +8,11 @@ which alone decides what is an error: the kernel gives the same numbers or gives
 import csv
 import io
 import warnings
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, replace
+from functools import partial
+from itertools import chain
+from string import punctuation
 from typing import Any, BinaryIO, Literal, NamedTuple
 
 import numpy as np
@@ -17,11 +20,19 @@ from numpy.typing import NDArray
 
 from smalgos.errors import UserError
 from smalgos.formats.block import Array, Block
-from smalgos.formats.csv_pieces import PIECES, BadRow, Piece, Recoded, parse_pieces, read_pieces
+from smalgos.formats.csv_pieces import (
+    FIRST_PIECE,
+    PIECES,
+    BadRow,
+    Piece,
+    Recoded,
+    parse_pieces,
+    read_pieces,
+)
 from smalgos.formats.csv_rows import count_lines, parse_rows
 from smalgos.formats.csv_writer import encode, encode_columns
 
-__all__ = ["encode", "encode_columns", "read_blocks", "warn_of_row_index"]
+__all__ = ["encode", "encode_columns", "read_blocks", "settle", "warn_of_row_index"]
 
 Numbers = NDArray[np.float32]
 
@@ -37,7 +48,7 @@ def read_blocks(
     *,
     label_size: int = 1,
     weights: bool = False,
-    delimiter: str = ",",
+    delimiter: str | None = ",",
     encoding: str = "utf-8",
     missing: Literal["error", "nan"] = "error",
     first: bool = True,
@@ -60,8 +71,8 @@ def read_blocks(
         How many columns, the first ones, are labels.
     weights : bool
         Whether the column behind the labels holds the weights of the rows.
-    delimiter : str
-        One ASCII character between columns.
+    delimiter : str or None
+        One ASCII character between columns; None: what the first row has.
     encoding : str
         Any of Python's text encodings.
     missing : {"error", "nan"}
@@ -92,10 +103,11 @@ def read_blocks(
     """
     if label_size < 0:
         raise UserError(f"label_size={label_size}: must be at least 0")
-    if len(delimiter) != 1 or not delimiter.isascii() or delimiter in '\r\n"+-.\0':
-        raise UserError(f"delimiter {delimiter!r}: must be one ASCII character such as ','")
-    if delimiter.isalnum():
-        raise UserError(f"delimiter {delimiter!r}: must not be a letter or a digit")
+    if delimiter is not None:
+        if len(delimiter) != 1 or not delimiter.isascii() or delimiter in '\r\n"+-.\0':
+            raise UserError(f"delimiter {delimiter!r}: must be one ASCII character such as ','")
+        if delimiter.isalnum():
+            raise UserError(f"delimiter {delimiter!r}: must not be a letter or a digit")
     if missing not in ("error", "nan"):
         raise UserError(f"missing={missing!r}: must be 'error' or 'nan'")
     try:
@@ -105,8 +117,33 @@ def read_blocks(
     source: Any = file
     if not plain:
         source, encoding = Recoded(file, encoding), "utf-8"
-    table = _Table(name, label_size, weights, delimiter, encoding, missing == "nan", first)
+    table = _Table(name, label_size, weights, delimiter or "", encoding, missing == "nan", first)
     return _read(source, table, max(1, chunk_bytes // PIECES))
+
+
+def settle(
+    look: Callable[[Callable[[BinaryIO, str], Iterator[Any]]], Iterable[Any]],
+    *,
+    delimiter: str | None = ",",
+    encoding: str = "utf-8",
+) -> dict[str, str]:
+    """What the first row of a channel's first file says of all: the delimiter, if it is None.
+
+    Parameters
+    ----------
+    look : callable
+        ``look(read)`` gives all that ``read(file, name)`` gives, file by file.
+    delimiter, encoding
+        As for `read_blocks`.
+
+    Returns
+    -------
+    dict
+        ``delimiter``, or nothing.
+    """
+    if delimiter is not None:
+        return {}
+    return {"delimiter": next(iter(look(partial(_delimiters, encoding=encoding))), ",")}
 
 
 def warn_of_row_index(values: Array, column: int, name: str) -> bool:
@@ -159,7 +196,7 @@ class _Table:
     name: str
     label_size: int
     weights: bool
-    delimiter: str
+    delimiter: str  # empty: not known yet
     encoding: str
     empty_is_nan: bool
     first: bool
@@ -309,6 +346,28 @@ def _columns(n: int) -> str:
     return "1 column" if n == 1 else f"{n} columns"
 
 
+def _delimiters(file: Any, name: str, encoding: str) -> Iterator[str]:
+    """The delimiter of a file; what is wrong with it is told by whoever reads it."""
+    try:
+        plain = _ASCII.decode(encoding, "replace") == _ASCII.decode("ascii")
+        source = file if plain else Recoded(file, encoding)
+        for piece in read_pieces(source, name, FIRST_PIECE, True):
+            yield _delimiter_of(piece, encoding if plain else "utf-8")
+            return
+    except (LookupError, UnicodeError, BadRow):
+        return
+
+
+def _delimiter_of(piece: Piece, encoding: str) -> str:
+    """A comma, else the first other mark of the first row, else a tab or a space between cells."""
+    text = bytes(memoryview(piece.text)[piece.begin : piece.end]).decode(encoding, "replace")
+    line = next(filter(None, map(str.strip, text.splitlines())), "")
+    if "," in line:
+        return ","
+    marks = [c for c in line if c in punctuation and c not in "\"'+-._"]
+    return next(iter(marks), next((c for c in "\t " if c in line), ","))
+
+
 def _sized(pieces: Iterator[Piece], table: _Table) -> Iterator[Piece]:
     """The pieces with the width of the first row that is not blank."""
     width = 0
@@ -318,12 +377,15 @@ def _sized(pieces: Iterator[Piece], table: _Table) -> Iterator[Piece]:
 
 
 def _read(file: Any, table: _Table, size: int) -> Iterator[Block]:
-    pieces = _sized(read_pieces(file, table.name, size, table.first), table)
+    pieces = read_pieces(file, table.name, size, table.first)
     row = 0
     blank = False
     head: list[Block] | None = [] if table.first else None
     try:
-        for rows in parse_pieces(pieces, table.parse):
+        if not table.delimiter and (piece := next(pieces, None)):
+            table = replace(table, delimiter=_delimiter_of(piece, table.encoding))
+            pieces = chain([piece], pieces)
+        for rows in parse_pieces(_sized(pieces, table), table.parse):
             if len(rows.features) and blank:
                 raise BadRow(0, _BLANK)
             blank = blank or rows.blank

@@ -1,8 +1,8 @@
 """Answers of models to bytes, in the grammars of the original's responses.
 
 An answer is ``{field: one entry per row}``, the fields in the order in which they are written; an
-entry is a number, (n,), or a list of numbers, (n, m), all of them finite. Floats are written as
-the shortest decimal that is the same float32 when it is read.
+entry is a number, (n,), or a list of numbers, (n, m). Floats are written as the shortest decimal
+that is the same float32 when it is read; they are finite, or NaN as Python's JSON has it.
 """
 
 import json
@@ -22,10 +22,12 @@ __all__ = [
     "JSON_LINES",
     "Answer",
     "Encoder",
+    "bare_lines",
     "csv_lines",
     "encoder",
     "json_lines",
     "json_list",
+    "quoted_lines",
     "records",
 ]
 
@@ -55,6 +57,23 @@ def csv_lines(answer: Answer) -> bytes:
     """One line per row, fields and the numbers of lists separated by commas; no header."""
     write = _lines_of_few if _cells_of(answer) <= FEW else _lines_of_many
     return b"".join(map(write, _pieces(answer)))
+
+
+def quoted_lines(answer: Answer) -> bytes:
+    """One line per row, a list of numbers as one quoted cell: ``1,"[0.4, 0.6]"``."""
+    columns = []
+    for values in answer.values():
+        cells = _few(values, ".0", ", ")
+        columns.append(cells if values.ndim == 1 else [f'"[{cell}]"' for cell in cells])
+    return "".join(f"{','.join(row)}\n" for row in zip(*columns, strict=True)).encode()
+
+
+def bare_lines(answer: Answer) -> bytes:
+    """The first field alone, one line per row: ``0.4``, or ``[0.4, 0.6]``."""
+    values = next(iter(answer.values()))
+    cells = _few(values, ".0", ", ")
+    lines = cells if values.ndim == 1 else [f"[{cell}]" for cell in cells]
+    return "".join(f"{line}\n" for line in lines).encode()
 
 
 def records(answer: Answer) -> bytes:
@@ -171,18 +190,18 @@ def _objects(answer: Answer, end: str) -> bytes:
 def _objects_of_few(answer: Answer, end: str) -> bytes:
     columns = []
     for name, values in answer.items():
-        cells = _few(values, ".0", ", ")
+        cells = _few(values, ".0", ", ", "NaN")
         lists = values.ndim > 1
         columns.append([f'"{name}": [{c}]' if lists else f'"{name}": {c}' for c in cells])
     return "".join(f"{{{', '.join(row)}}}{end}" for row in zip(*columns, strict=True)).encode()
 
 
-def _few(values: NDArray[Any], point: str, comma: str) -> list[str]:
+def _few(values: NDArray[Any], point: str, comma: str, nan: str = "nan") -> list[str]:
     """The text of each row's entry; `point` follows a float that looks like an integer."""
     flat = values.ravel()
     if flat.dtype.kind == "f":
         texts = _shortest(flat)
-        texts = [t if "." in t or "e" in t else t + point for t in texts]
+        texts = [nan if t == "nan" else t if "." in t or "e" in t else t + point for t in texts]
     else:
         texts = list(map(str, flat.tolist()))
     if values.ndim == 1:
@@ -220,6 +239,8 @@ def _cells(values: NDArray[Any]) -> Any:
 
     flat = np.ascontiguousarray(values).reshape(-1)
     texts = pa.array(flat).cast(pa.string())
+    if values.dtype.kind == "f" and np.isnan(flat).any():
+        texts = pc.if_else(pa.array(np.isnan(flat)), "NaN", texts)
     if values.dtype.kind == "f" and (whole := flat == np.trunc(flat)).any():
         # The point makes them floats to a reader, as it does in Python's JSON.
         plain = pc.and_(pa.array(whole), pc.invert(pc.match_substring(texts, "e")))

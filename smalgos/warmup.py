@@ -21,7 +21,7 @@ from smalgos._jit import COMPILED
 from smalgos.algorithms import algorithm
 from smalgos.batch import answers
 from smalgos.container.job import ChannelConfig, Job, Outcome, execute
-from smalgos.errors import AlgorithmError, UserError
+from smalgos.errors import AlgorithmError, RowError, UserError
 from smalgos.formats.block import Block, Csr
 from smalgos.formats.channel import stream
 from smalgos.formats.content_type import types
@@ -34,6 +34,7 @@ from smalgos.learning.state import Spec
 N_ROWS, N_FEATURES = 96, 6
 SPLITS = ("train", "validation", "test")
 SMALL = {"epochs": 1, "mini_batch_size": 32, "num_classes": 3}
+MORE: tuple[dict[str, Any], ...] = ({}, {"num_class": 2})  # what a word may ask for
 
 
 @dataclass(frozen=True)
@@ -126,14 +127,27 @@ def _readings() -> Iterator[None]:
 
 def _trainings(a: Algorithm) -> Iterator[Outcome]:
     with tempfile.TemporaryDirectory(prefix="smalgos-") as folder:
-        files = {name: Path(folder) / f"{name}.pbr" for name in ("dense", "sparse")}
-        write(files["dense"], dense_rows())
-        write(files["sparse"], sparse_rows())
-        for given, file in itertools.product(varieties(a), files.values()):
-            yield train_and_ask(a, given, file, Path(folder) / "model")
+        files = {}
+        for name, block in (("dense", dense_rows()), ("sparse", sparse_rows())):
+            files[name] = Path(folder) / f"{name}.pbr"
+            write(files[name], block)
+            write(Path(folder) / f"{name}-1.pbr", block.replace(labels=block.labels + 1))
+        first, model = Path(folder) / "first", Path(folder) / "model"
+        for given, (name, file) in itertools.product(varieties(a), files.items()):
+            earlier = first if given.get("process_type") == "update" else None
+            out = model if first.exists() else first
+            try:
+                yield train_and_ask(a, given, file, out, earlier)
+            except UserError as e:
+                if not isinstance(e.__cause__, RowError):
+                    raise
+                # Not every loss takes a label of 0.
+                yield train_and_ask(a, given, Path(folder) / f"{name}-1.pbr", out, earlier)
 
 
-def train_and_ask(a: Algorithm, given: Mapping[str, Any], file: Path, folder: Path) -> Outcome:
+def train_and_ask(
+    a: Algorithm, given: Mapping[str, Any], file: Path, folder: Path, earlier: Path | None = None
+) -> Outcome:
     """Train on a file, let the model answer it, too.
 
     Parameters
@@ -145,8 +159,12 @@ def train_and_ask(a: Algorithm, given: Mapping[str, Any], file: Path, folder: Pa
         Rows of all channels.
     folder : Path
         For the model.
+    earlier : Path, optional
+        Folder of an earlier model to go on from.
     """
     channels = {name: ChannelConfig(file) for name in a.known_channels if name in SPLITS}
+    if earlier is not None:
+        channels["model"] = ChannelConfig(earlier)
     outcome = execute(Job(a.name, given, channels, folder))
     if outcome.model is None:
         raise AlgorithmError(f"{a.name} made no model of {N_ROWS} rows")
@@ -166,10 +184,12 @@ def varieties(a: Algorithm) -> Iterator[dict[str, Any]]:
     others = [word for f in fields if f.choices and f.default is not REQUIRED for word in _words(f)]
     for task in itertools.product(*tasks):
         for other in ((), *((word,) for word in others)):
-            given = base | dict((*task, *other))
-            with contextlib.suppress(UserError):  # not every loss fits every task
-                a.parameters(**given)
-                yield given
+            for more in MORE:
+                given = base | dict((*task, *other)) | more
+                with contextlib.suppress(UserError):  # not every loss fits every task
+                    a.parameters(**given)
+                    yield given
+                    break
 
 
 def _words(field: Any) -> list[tuple[str, Any]]:

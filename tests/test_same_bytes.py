@@ -18,6 +18,8 @@ LINEAR = {
     "shuffle": "false", "drop_last": "true",
 }  # fmt: skip
 PCA = {"num_components": "4"}
+TREES = {"objective": "binary:logistic", "num_round": "5", "subsample": "0.7"}
+RUNS = [("linear-learner", LINEAR), ("pca", PCA), ("xgboost", TREES)]
 RUN = """
 import sys, json, hashlib
 from pathlib import Path
@@ -55,7 +57,7 @@ def trained(algorithm, given, path, out):
     return digest(execute(job).path)
 
 
-@pytest.mark.parametrize(("algorithm", "given"), [("linear-learner", LINEAR), ("pca", PCA)])
+@pytest.mark.parametrize(("algorithm", "given"), RUNS)
 def test_from_every_format_and_from_the_estimator(algorithm, given, files, tmp_path):
     folder, X, y = files
     found = {
@@ -64,17 +66,20 @@ def test_from_every_format_and_from_the_estimator(algorithm, given, files, tmp_p
     }
     if algorithm == "pca":
         smalgos.PCA(num_components=4).fit(X).save(tmp_path / "m")
+    elif algorithm == "xgboost":
+        estimator = smalgos.BoostedTreesClassifier(num_round=5, subsample=0.7).fit(X, y)
+        estimator.save(tmp_path / "xgboost-model")
     else:
         smalgos.LinearLearnerClassifier(
             mini_batch_size=100, epochs=2, shuffle=False, drop_last=True,
             binary_classifier_model_selection_criteria="accuracy",
         ).fit(X, y).save(tmp_path / "m")  # fmt: skip
-    found["estimator"] = digest(tmp_path / "m")
+    found["estimator"] = digest(tmp_path / ("xgboost-model" if algorithm == "xgboost" else "m"))
     assert len(set(found.values())) == 1, found
 
 
 @pytest.mark.compiled
-@pytest.mark.parametrize(("algorithm", "given"), [("linear-learner", LINEAR), ("pca", PCA)])
+@pytest.mark.parametrize(("algorithm", "given"), RUNS)
 def test_from_any_number_of_threads_each_in_its_own_process(algorithm, given, files, tmp_path):
     folder, _, _ = files
     found = {}

@@ -251,7 +251,7 @@ def _bin_entries(
 
 @kernel
 def _bin_rows(X, order, coarse, fine, groups, bins, categories, first, n, rows, columns):
-    """Bin rows; the first that has a category which is none, or -1.
+    """Bin rows; the first with an infinite value or a category that is none, or -1.
 
     X              (m, d) float32                                                     in
     order          (d,) int64, which of its columns comes where                       in
@@ -282,7 +282,7 @@ def _bin_rows(X, order, coarse, fine, groups, bins, categories, first, n, rows, 
                     # No function for this: numba counts references to its arrays for each value.
                     if counted:
                         k = np.int64(x) if 0 <= x < counted else np.int64(-1)
-                        fits = k == x
+                        fits = k >= 0 and k == x
                     else:
                         k = np.int64(0)
                         for j in range(0, wide, FINE):

@@ -167,7 +167,7 @@ class Tree:
         sizes = [len(tree) for tree in trees]
         scales = np.repeat([tree.scales for tree in trees], sizes, axis=0)
         sides = trees[0].sides
-        if len(sides) > 1:
+        if sides.shape[1] > 1:
             sides = np.concatenate([tree.sides for tree in trees])
         return Tree(
             trees[0].bins, np.concatenate([tree.nodes for tree in trees]),
@@ -224,7 +224,7 @@ class Tree:
     def right_sets(self) -> dict[int, NDArray[np.int64]]:
         """Categories that go right, of the nodes that are split by them."""
         sets = {}
-        if len(self.sides) > 1:
+        if self.sides.shape[1] > 1:
             for node in self.inner.tolist():
                 f = self.nodes[node, FEATURE]
                 if self.bins.categorical[f]:
@@ -366,13 +366,14 @@ class Grower:
             if not len(work.masks):
                 rows = 2 * self.batch
                 work = work._replace(masks=np.empty((rows, 2, levels.shape[1]), np.uint8))
-        crew.run(
-            grow, self.data, work, settings, float(self.shape.bynode),
-            np.uint64(key & 0xFFFFFFFFFFFFFFFF), self.plain,
-        )  # fmt: skip
+        with np.errstate(all="ignore"):  # as compiled code does
+            crew.run(
+                grow, self.data, work, settings, float(self.shape.bynode),
+                np.uint64(key & 0xFFFFFFFFFFFFFFFF), self.plain,
+            )  # fmt: skip
         count = int(work.counts[NODES])
         nodes, reals = work.nodes[:count].copy(), work.reals[:count].copy()
-        sides = work.sides if len(work.sides) == 1 else work.sides[:count].copy()
+        sides = work.sides[:count].copy()  # or the one of trees without categories
         weight = np.empty(count)
         say(nodes, reals, settings, weight)
         scales = settings[splits.SCALE_G], settings[splits.SCALE_H]

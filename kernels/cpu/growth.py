@@ -618,6 +618,8 @@ def say(nodes, reals, settings, weights):
         total = nodes[i, SUM]
         g, h = gradient_of(total, scale_g), hessian_of(total, scale_h)
         weights[i] = weight_of(g, h, lam, alpha, step, reals[i, LEAST], reals[i, MOST])
+    if hessian_of(nodes[0, SUM], scale_h) < settings[MIN_CHILD]:
+        weights[0] = 0.0  # a root that is too light to be a child says nothing, as in XGBoost
 
 
 @kernel
@@ -628,3 +630,5 @@ def say_exactly(sums, reals, settings, weights):
         weights[i] = weight_of(
             sums[i, 0], sums[i, 1], lam, alpha, step, reals[i, LEAST], reals[i, MOST]
         )
+    if len(weights) == 1 and sums[0, 1] < settings[MIN_CHILD]:
+        weights[0] = 0.0

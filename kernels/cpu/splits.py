@@ -51,17 +51,17 @@ def score_of(g, h, w, lam, alpha):
 
 @kernel
 def _gain(left, total, lam, alpha, step, min_child, scale_g, scale_h, least, most, sign):
-    """Scores of two children, or -1 where there may be no such split."""
+    """Scores of two children, or -inf where there may be no such split."""
     g, h = gradient_of(left, scale_g), hessian_of(left, scale_h)
     q, k = gradient_of(total - left, scale_g), hessian_of(total - left, scale_h)
     if not (h >= min_child and k >= min_child and h > 0 and k > 0):
-        return -1.0
+        return -np.inf
     a, b = (
         weight_of(g, h, lam, alpha, step, least, most),
         weight_of(q, k, lam, alpha, step, least, most),
     )
     if sign * (b - a) < 0:
-        return -1.0
+        return -np.inf
     return score_of(g, h, a, lam, alpha) + score_of(q, k, b, lam, alpha)
 
 
@@ -89,7 +89,7 @@ def best_threshold(slots, first, bins, total, settings, least, most, sign, plain
         c += own[b]
         sums[b] = c
     missing = own[bins]
-    best, at, by, left = -1.0, 0, False, np.int64(0)
+    best, at, by, left = -np.inf, 0, False, np.int64(0)
     for turn in range(2 if missing != 0 else 1):
         # Only with missing values on its right may the last bin go left.
         count = bins if missing != 0 and turn == 0 else bins - 1
@@ -105,7 +105,7 @@ def best_threshold(slots, first, bins, total, settings, least, most, sign, plain
                 q, k = whole_g - g, whole_h - h
                 u, e = h + lam, k + lam
                 both = (g * g * e + q * q * u) / (u * e)
-                gain[b] = both if (h >= least_h) & (k >= least_h) else -1.0
+                gain[b] = both if (h >= least_h) & (k >= least_h) else -np.inf
         else:
             for b in range(count):
                 gain[b] = _gain(
@@ -113,8 +113,8 @@ def best_threshold(slots, first, bins, total, settings, least, most, sign, plain
                     most, sign,
                 )  # fmt: skip
         for b in range(count, end):
-            gain[b] = -1.0
-        m0, m1, m2, m3, m4, m5, m6, m7 = -1.0, -1.0, -1.0, -1.0, -1.0, -1.0, -1.0, -1.0
+            gain[b] = -np.inf
+        m0 = m1 = m2 = m3 = m4 = m5 = m6 = m7 = -np.inf
         for b in range(0, end, 8):  # eight lanes of one vector
             m0, m1 = max(m0, gain[b]), max(m1, gain[b + 1])
             m2, m3 = max(m2, gain[b + 2]), max(m3, gain[b + 3])

@@ -10,8 +10,9 @@ from smalgos.errors import UserError
 from smalgos.learning import files
 from smalgos.learning.model import Algorithm, Model
 
-# What a folder with a model holds; of cross-validation it is several.
-FILES = re.compile(r"model\.safetensors|xgboost-model(-\d+)?")
+# What a folder with a model holds, or else several of cross-validation.
+FILES = ("model.safetensors", "xgboost-model")
+FOLDS = re.compile(r"xgboost-model-(\d+)")
 HEAD = 256  # bytes that tell formats apart
 MOST_BYTES = 1 << 32
 
@@ -89,11 +90,11 @@ def files_of(path: str | Path) -> list[Path]:
     path = Path(path)
     if not path.is_dir():
         return [path]
-    found = [file for file in path.iterdir() if FILES.fullmatch(file.name) and file.is_file()]
-    first = [path / name for name in ("model.safetensors", "xgboost-model")]
-    alone = [file for file in first if file in found]
-    numbered = sorted(found, key=lambda file: int(re.sub(r"\D", "", file.name) or 0))
-    return alone[:1] or numbered or first[:1]
+    alone = [path / name for name in FILES if (path / name).is_file()]
+    if alone:
+        return alone[:1]
+    folds = [(found[1], file) for file in path.iterdir() if (found := FOLDS.fullmatch(file.name))]
+    return [file for _, file in sorted(folds, key=lambda fold: int(fold[0]))] or [path / FILES[0]]
 
 
 def _of_xgboost(path: Path, device: str) -> Model | None:

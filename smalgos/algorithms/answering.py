@@ -1,5 +1,6 @@
 """A model's answers to rows, checked, in the algorithm's order."""
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -7,10 +8,13 @@ import numpy as np
 from smalgos.algorithms import algorithm
 from smalgos.errors import RowError
 from smalgos.formats.block import Block
+from smalgos.formats.responses import Answer
 from smalgos.learning.model import Model
 
 
-def answer(model: Model, block: Block, **options: Any) -> dict[str, Any]:
+def answer(
+    model: Model, block: Block, ask: Callable[[Block], Answer] | None = None, **options: Any
+) -> Answer:
     """{response field: one entry per row}, fields in the order of the algorithm's.
 
     Parameters
@@ -18,6 +22,8 @@ def answer(model: Model, block: Block, **options: Any) -> dict[str, Any]:
     model : Model
     block : Block
         On the model's device; only its features are looked at.
+    ask : callable, optional
+        What answers in the model's place, with fields in its own order and maybe NaN.
     **options
         Of ``model.predict``.
 
@@ -32,6 +38,8 @@ def answer(model: Model, block: Block, **options: Any) -> dict[str, Any]:
         hint = ": did you leave the label in? Of CSV, label_size=1 (--label-size 1) passes it over"
         said = f"{given} features, where the model takes {model.width}"
         raise RowError(block.start, said + (hint if labelled else ""))
+    if ask is not None:
+        return ask(block)
     said_by_model = model.predict(block, **options)
     order = algorithm(model.algorithm).fields
     answered = {n: said_by_model[n] for n in (*order, *said_by_model) if n in said_by_model}

@@ -7,6 +7,7 @@ from smalgos.algorithms.answering import answer
 from smalgos.errors import RowError, UserError
 from smalgos.formats.block import Block
 from smalgos.formats.channel import Stream, ahead, cut
+from smalgos.formats.responses import Answer
 from smalgos.learning.model import Model
 
 ROWS = 8192  # of a block: its features and answers take some megabytes
@@ -14,7 +15,7 @@ ROWS = 8192  # of a block: its features and answers take some megabytes
 
 def answers(
     model: Model, stream: Stream, *, n_jobs: int | None = None, **options: Any
-) -> Iterator[dict[str, Any]]:
+) -> Iterator[Answer]:
     """What the model says of the rows, in order.
 
     Parameters

@@ -19,7 +19,7 @@ from smalgos.formats.content_type import (
     guess,
     reader,
 )
-from smalgos.formats.responses import encoder
+from smalgos.formats.responses import Answer, encoder
 from smalgos.learning.model import Model
 
 # How files of a content type may be split into records; the first one is what they are.
@@ -119,7 +119,7 @@ class Transform:
         encode = encoder(self._accept, envelope=self._envelope)
         return encode.body(self._answers(rows, report))
 
-    def _answers(self, rows: Stream, report: Report) -> Iterator[dict[str, Any]]:
+    def _answers(self, rows: Stream, report: Report) -> Iterator[Answer]:
         for answer in answers(self._model, rows, n_jobs=self._n_jobs):
             yield answer
             report(rows, len(next(iter(answer.values()))))

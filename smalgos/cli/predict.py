@@ -72,7 +72,7 @@ def predict(
 ) -> None:
     """Let a model answer every row of a file or folder.
 
-    MODEL is a model.safetensors, or the folder that holds it; INPUT may be - for standard input.
+    MODEL is a model file, or the folder that holds it; INPUT may be - for standard input.
 
     Of a folder, each file below it gets a file of answers of its own, if there is an --output. One
     with a bad record gets none; the others do, and the exit code is 1.

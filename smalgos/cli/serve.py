@@ -36,7 +36,7 @@ def container_serve(ctx: click.Context) -> None:
 def serve(ctx: click.Context, /, model: Path, **given: Any) -> None:
     """Answer requests over HTTP by a model.
 
-    MODEL is a model.safetensors, or the folder that holds it. Rows are posted to /invocations;
+    MODEL is a model file, or the folder that holds it. Rows are posted to /invocations;
     boto3's sagemaker-runtime client takes the address as its endpoint_url.
     """
     import os

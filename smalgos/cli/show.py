@@ -66,7 +66,8 @@ def _estimators(a: "Algorithm") -> list[str]:
     from smalgos.algorithms import MODULES
 
     homes: dict[str, str] = vars(smalgos)["_ESTIMATORS"]  # which type stubs do not show
-    return [name for name, module in homes.items() if module == MODULES[a.name]]
+    own = a.estimators or MODULES[a.name]
+    return [name for name, module in homes.items() if module == own]
 
 
 @click.command()
@@ -75,11 +76,11 @@ def _estimators(a: "Algorithm") -> list[str]:
 def describe(algo: str, as_json: bool) -> None:
     """Explain an algorithm: its channels and every hyperparameter."""
     from smalgos.algorithms import algorithm
-    from smalgos.formats.content_type import RECORDIO, types
+    from smalgos.formats.content_type import types
 
     a = algorithm(algo)
     fields = list(a.parameters.table.values())
-    content_types = sorted(types(), key=lambda name: name != RECORDIO)
+    content_types = sorted(types(), key=lambda name: name != a.content_type)
     if as_json:
         echo_json(
             _identity(a)
@@ -170,7 +171,7 @@ def _as_json(field: "Field") -> dict[str, Any]:
 def inspect(model: Path, models: bool, as_json: bool) -> None:
     """Show what a model file holds.
 
-    MODEL is a model.safetensors, or the folder that holds it.
+    MODEL is a model file, or the folder that holds it.
     """
     told = contents(model)
     if as_json:
@@ -180,7 +181,7 @@ def inspect(model: Path, models: bool, as_json: bool) -> None:
     click.echo(
         pairs(
             [
-                ("Algorithm", f"{told['algorithm']}, by smalgos {told['library']}"),
+                ("Algorithm", f"{told['algorithm']}, {_written_by(told['library'])}"),
                 ("Size", f"{size(told['bytes'])}, SHA-256 {told['sha256']}"),
                 ("Training state", "kept: training can go on" if told["state"] else "not kept"),
             ]
@@ -205,15 +206,15 @@ def contents(path: Path) -> dict[str, Any]:
     UserError
         When it is damaged or no model.
     """
-    from smalgos.algorithms import read_model
+    from smalgos.algorithms import file_of, read_model
 
-    file = path / "model.safetensors" if path.is_dir() else path
-    model, meta, state = read_model(file)
+    model, meta, state = read_model(path)
+    file = file_of(path)
     flat = model.snapshot(model.k.to_host)
     notes = dict(model.notes)
     return {
         "path": str(file),
-        "algorithm": meta["algorithm"],
+        "algorithm": model.algorithm,
         "library": meta.get("library"),
         "bytes": file.stat().st_size,
         "sha256": hashlib.sha256(file.read_bytes()).hexdigest(),
@@ -222,6 +223,10 @@ def contents(path: Path) -> dict[str, Any]:
         "hyperparameters": notes.pop("hyperparameters", {}),
         "notes": notes,
     }
+
+
+def _written_by(library: str | None) -> str:
+    return f"by smalgos {library}" if library else "in a format of XGBoost's"
 
 
 def _described(value: Any) -> Any:

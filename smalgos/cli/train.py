@@ -75,7 +75,7 @@ def container_train(ctx: click.Context) -> None:
     type=A_PATH,
     required=True,
     metavar="DIR",
-    help="Where to put model.safetensors; made when missing.",
+    help="Folder to put the model in; made when missing.",
 )
 @click.option(
     "--checkpoint",
@@ -231,7 +231,9 @@ def summary(outcome: "Outcome", seconds: float, checkpoint: Path | None) -> str:
     state, notes = outcome.state, outcome.model.notes
     stopped = outcome.why != "done"
     done = "stopped early, with what was learnt," if stopped else "trained"
-    epochs = f"{state.epoch} epoch{'s' if state.epoch != 1 else ''}"
+    unit = "epoch" if state.seen else "round"
+    spent = f"{state.epoch} {unit}{'s' if state.epoch != 1 else ''}"
+    spent += f", {state.seen:,} rows" if state.seen else ""
     said = []
     if len(tried := notes.get("models", ())) > 1:
         said.append(("Best model", f"{notes['model']} (of {len(tried)}, counted from 0)"))
@@ -240,11 +242,21 @@ def summary(outcome: "Outcome", seconds: float, checkpoint: Path | None) -> str:
     said.append(("Model", f"{outcome.path} ({size(outcome.path.stat().st_size)})"))
     if stopped and checkpoint is not None:
         said.append(("Checkpoint", f"{checkpoint} (the same command goes on from there)"))
-    lines = [f"{outcome.model.algorithm} {done} in {seconds:.1f} s: {epochs}, {state.seen:,} rows"]
+    lines = [f"{outcome.model.algorithm} {done} in {seconds:.1f} s: {spent}"]
     lines.append(pairs(said))
-    if outcome.scores:
-        metrics = dict.fromkeys(name for scores in outcome.scores.values() for name in scores)
+    scores = outcome.scores or final(notes.get("evals", {}))
+    if scores:
+        metrics = dict.fromkeys(name for found in scores.values() for name in found)
         none = float("nan")
-        rows = [[m, *(s.get(m, none) for s in outcome.scores.values())] for m in metrics]
-        lines.append("\n" + table(rows, ["Scores", *outcome.scores]))
+        rows = [[m, *(s.get(m, none) for s in scores.values())] for m in metrics]
+        lines.append("\n" + table(rows, ["Scores", *scores]))
     return "\n".join(lines)
+
+
+def final(evals: dict[str, list[float]]) -> dict[str, dict[str, float]]:
+    """{split: {metric: value}} behind the last of the rounds that a model was judged by."""
+    scores: dict[str, dict[str, float]] = {}
+    for name, values in evals.items():
+        split, _, metric = name.partition(":")
+        scores.setdefault(split, {})[metric] = values[-1]
+    return scores

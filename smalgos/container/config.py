@@ -11,15 +11,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from smalgos.algorithms import MODULES
-from smalgos.container.job import ChannelConfig, Job
+from smalgos.algorithms import MODULES, algorithm
+from smalgos.container.job import TUNING_KEY, ChannelConfig, Job
 from smalgos.container.layout import Layout
 from smalgos.errors import UserError
 from smalgos.formats.content_type import RECORDIO, ContentType
 
 ALGORITHM_VARIABLE = "SMALGOS_ALGORITHM"
 SECONDS_VARIABLE = "SMALGOS_CHECKPOINT_SECONDS"
-TUNING_KEY = "_tuning_objective_metric"  # a tuning job adds it to the hyperparameters
 MODES = ("File", "FastFile", "Pipe")
 
 
@@ -58,11 +57,13 @@ def read_settings(layout: Layout, environment: Mapping[str, str]) -> Settings:
     """
     host = _host(layout.config("resourceconfig.json"))
     hyperparameters = _hyperparameters(layout.config("hyperparameters.json"))
+    name = _algorithm(environment)
     job = Job(
-        algorithm=_algorithm(environment),
+        algorithm=name,
         hyperparameters=hyperparameters,
-        channels=_channels(layout),
+        channels=_channels(layout, algorithm(name).content_type),
         model_dir=layout.model,
+        data_dir=layout.output_data,
         checkpoint=_checkpoint(layout, host),
         checkpoint_seconds=_seconds(environment),
         facts={"tuning": bool(hyperparameters.get(TUNING_KEY))},
@@ -118,7 +119,7 @@ def _hyperparameters(path: Path) -> dict[str, Any]:
     return found
 
 
-def _channels(layout: Layout) -> dict[str, ChannelConfig]:
+def _channels(layout: Layout, default: str) -> dict[str, ChannelConfig]:
     path = layout.config("inputdataconfig.json")
     channels = {}
     for name, entry in _object(path).items():
@@ -130,7 +131,7 @@ def _channels(layout: Layout) -> dict[str, ChannelConfig]:
                 f"{path}: channel {name}: TrainingInputMode={mode!r} must be one of "
                 f"{', '.join(MODES)}"
             )
-        content_type = _text(path, entry, "ContentType") or RECORDIO
+        content_type = _text(path, entry, "ContentType") or default
         wrapper = _text(path, entry, "RecordWrapperType", "None")
         if wrapper == "RecordIO" and ContentType.parse(content_type).type != RECORDIO:
             raise UserError(

@@ -11,17 +11,19 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any, Literal
 
-from smalgos.algorithms import algorithm, load_model
+from smalgos.algorithms import FILES, algorithm, files_of, load_model
 from smalgos.container.interrupt import Interrupted
 from smalgos.errors import NotReady, PlatformError, UserError
 from smalgos.formats.block import Block
 from smalgos.formats.channel import Stream, channel, stream
+from smalgos.formats.content_type import ContentType, guess
 from smalgos.learning.model import Algorithm, Model
 from smalgos.learning.state import Spec, State
 from smalgos.learning.train import Checkpoint, Report, evaluate, quiet, train
 
-MODEL_FILE = "model.safetensors"
 ARCHIVE = "model.tar.gz"  # how the platform hands over an earlier job's model
+
+TUNING_KEY = "_tuning_objective_metric"  # a tuning job adds it to the hyperparameters
 
 SCORED_UNSEEN = ("validation", "test")
 TRAIN_ROWS_SCORED = 1_000_000  # at most: some scores need all answers at once (ROC AUC)
@@ -36,7 +38,7 @@ class ChannelConfig:
     path : Path
         A file or a folder; in Pipe mode the FIFOs' name without ``_0``, ``_1``, ...
     content_type : str, optional
-        Default: what the files' names, else their first bytes tell; in Pipe mode RecordIO.
+        Default: what the files' names, else their first bytes tell; in Pipe mode the algorithm's.
     mode : {"File", "FastFile", "Pipe"}
     """
 
@@ -59,13 +61,16 @@ class Job:
         ``train``, and what else the algorithm takes; ``model`` is a file or folder with an earlier
         model.
     model_dir : Path
-        Folder for ``model.safetensors``, made when missing.
+        Folder for the model, made when missing.
     checkpoint : Path, optional
         File to resume from, and to write to now and then.
     checkpoint_seconds : float
         Least time between two checkpoints.
     facts : mapping
         What is known of the circumstances: ``{"tuning": True}`` under a tuning job.
+    data_dir : Path, optional
+        Folder for what else comes of it: predictions of cross-validation. Default: ``data`` in
+        `model_dir`.
     """
 
     algorithm: str
@@ -75,6 +80,7 @@ class Job:
     checkpoint: Path | None = None
     checkpoint_seconds: float = 60.0
     facts: Mapping[str, Any] = field(default_factory=dict)
+    data_dir: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -135,19 +141,17 @@ def execute(
     parameters = a.parameters.parse(job.hyperparameters)
     check_channels(a, job.channels)
     make_folder(job.model_dir)
-    streams, settled = open_channels(job.channels, a.label_size)
-    state = a.state(parameters, look(job, streams, parameters))
+    streams, settled = open_channels(job.channels, a, parameters)
+    spec = look(job, streams, parameters, settled)
     for name in streams.keys() - {"train"}:
-        check_alike(name, job.channels[name], streams[name], state.spec)
+        check_alike(name, job.channels[name], streams[name], spec)
     checkpoint = checkpoint_of(job, streams)
-    try:
-        why = train(
-            state, streams, report=report, checkpoint=checkpoint, stop=stop,
-            n_jobs=parameters.n_jobs,
-        )  # fmt: skip
-    except Interrupted:
-        why = "stopped"
-        report("stop", state=state, why=why)
+    if getattr(parameters, "kfold", None):
+        from smalgos.container.folds import cross_validate
+
+        return cross_validate(job, parameters, spec, streams, checkpoint, report, stop)
+    state = a.state(parameters, spec)
+    why = learn(state, streams, report, checkpoint, stop, parameters.n_jobs)
     try:
         model: Model = state.model()
     except NotReady:
@@ -164,12 +168,35 @@ def execute(
         except Interrupted:
             why = "stopped"
             report("scored", state=state, why=why)
-    if settled.get("base"):  # what is not the default: requests are read alike
-        model.notes["libsvm_base"] = settled["base"]
-    path = job.model_dir / MODEL_FILE
+    model = as_saved(model, spec)
+    path = job.model_dir / a.file
     model.save(path)
     report("saved", state=state, model=model, path=path)
     return Outcome(model, state, scores, why, path)
+
+
+def learn(
+    state: State,
+    streams: Mapping[str, Stream],
+    report: Report,
+    checkpoint: Checkpoint | None,
+    stop: Callable[[], bool],
+    n_jobs: int | None,
+) -> str:
+    """Train; "done" or "stopped"."""
+    try:
+        return train(state, streams, report=report, checkpoint=checkpoint, stop=stop, n_jobs=n_jobs)
+    except Interrupted:
+        report("stop", state=state, why="stopped")
+        return "stopped"
+
+
+def as_saved(model: Model, spec: Spec) -> Model:
+    """The model as the job leaves it: requests are read as its channels were."""
+    model = model.cut()
+    if spec.facts["settled"].get("base"):  # what is not the default
+        model.notes["libsvm_base"] = spec.facts["settled"]["base"]
+    return model
 
 
 def check_channels(a: Algorithm, given: Mapping[str, ChannelConfig]) -> None:
@@ -185,7 +212,7 @@ def check_channels(a: Algorithm, given: Mapping[str, ChannelConfig]) -> None:
 
 
 def open_channels(
-    given: Mapping[str, ChannelConfig], label_size: int
+    given: Mapping[str, ChannelConfig], a: Algorithm, parameters: Any
 ) -> tuple[dict[str, Stream], Mapping[str, Any]]:
     """The rows of the channels, and what those of train settled for all of them.
 
@@ -194,17 +221,19 @@ def open_channels(
     UserError
         When there is nothing to read, naming the channel.
     """
-    streams = {"train": open_channel("train", given["train"], label_size)}
+    streams = {"train": open_channel("train", given["train"], a, parameters)}
     try:
         settled = streams["train"].settled()
     except UserError as e:
         raise UserError(f"train channel: {e}") from e
     for name in given.keys() - {"train", "model"}:
-        streams[name] = open_channel(name, given[name], label_size, **settled)
+        streams[name] = open_channel(name, given[name], a, parameters, **settled)
     return {name: streams[name] for name in given if name in streams}, settled
 
 
-def open_channel(name: str, config: ChannelConfig, label_size: int, **settled: Any) -> Stream:
+def open_channel(
+    name: str, config: ChannelConfig, a: Algorithm, parameters: Any, **settled: Any
+) -> Stream:
     """The rows of a channel, read with the options that another one settled.
 
     Raises
@@ -213,17 +242,22 @@ def open_channel(name: str, config: ChannelConfig, label_size: int, **settled: A
         When there is nothing to read, naming the channel.
     """
     try:
-        if config.mode == "Pipe" or config.content_type:
-            return channel(
-                config.path, config.content_type, mode=config.mode, label_size=label_size,
-                **settled,
-            )  # fmt: skip
-        return stream(config.path, label_size=label_size, **settled)
+        given = config.content_type or (a.content_type if config.mode == "Pipe" else None)
+        known = ContentType.parse(given) if given else None
+        if known is None and config.path.exists() and not config.path.is_fifo():
+            known = guess(config.path)
+        own = a.reading(parameters, known) if a.reading else {}
+        options = {"label_size": a.label_size, **own, **settled}
+        if given:
+            return channel(config.path, given, mode=config.mode, **options)
+        return stream(config.path, known, **options)
     except UserError as e:
         raise UserError(f"{name} channel: {e}") from e
 
 
-def look(job: Job, streams: Mapping[str, Stream], parameters: Any) -> Spec:
+def look(
+    job: Job, streams: Mapping[str, Stream], parameters: Any, settled: Mapping[str, Any]
+) -> Spec:
     """What is known before the first row is learnt from."""
     rows = streams["train"]
     first = first_block("train", rows)
@@ -240,7 +274,11 @@ def look(job: Job, streams: Mapping[str, Stream], parameters: Any) -> Spec:
         side=side,
         seed=parameters.random_state,
         device=parameters.device,
-        facts=dict(job.facts),
+        facts={
+            "tuning_metric": job.hyperparameters.get(TUNING_KEY),
+            "settled": settled,
+            **job.facts,
+        },
     )
 
 
@@ -340,7 +378,7 @@ def earlier_model(job: Job, device: str) -> Model:
             try:
                 model = load_model(inner, device)
             except UserError as e:
-                raise UserError(str(e).replace(str(inner), f"{path}/{MODEL_FILE}")) from e
+                raise UserError(str(e).replace(str(inner), f"{path}/{inner.name}")) from e
     else:
         model = load_model(path, device)
     if model.algorithm != job.algorithm:
@@ -357,10 +395,13 @@ def model_file(path: Path) -> Path:
         if not path.is_file():
             raise UserError(f"model channel: {path}: no such file or folder")
         return path
-    for name in (MODEL_FILE, ARCHIVE):
-        if (path / name).is_file():
-            return path / name
-    raise UserError(f"model channel: {path} holds neither {MODEL_FILE} nor {ARCHIVE}")
+    found = files_of(path)
+    if len(found) > 1:
+        raise UserError(f"model channel: {path} holds {len(found)} models: give one of them")
+    for file in (found[0], path / ARCHIVE):
+        if file.is_file():
+            return file
+    raise UserError(f"model channel: {path} holds neither {' nor '.join((*FILES, ARCHIVE))}")
 
 
 @contextmanager
@@ -370,18 +411,19 @@ def unpacked(archive: Path) -> Iterator[Path]:
     Of the archive nothing but the content of that one regular file is used: no name, link or mode.
     """
     with tempfile.TemporaryDirectory(prefix="smalgos-") as folder:
-        target = Path(folder) / MODEL_FILE
         try:
             with tarfile.open(archive) as tar:
                 for member in tar:
-                    if member.isreg() and PurePosixPath(member.name).name == MODEL_FILE:
+                    name = PurePosixPath(member.name).name
+                    if member.isreg() and name in FILES:
+                        target = Path(folder) / name
                         content = tar.extractfile(member)
                         assert content is not None  # of a regular file there is one
                         with content, open(target, "wb") as file:
                             shutil.copyfileobj(content, file)
                         break
                 else:
-                    raise UserError(f"model channel: {archive} holds no {MODEL_FILE}")
+                    raise UserError(f"model channel: {archive} holds no {' and no '.join(FILES)}")
         except (tarfile.TarError, EOFError, zlib.error, OSError) as e:
             raise UserError(f"model channel: {archive} cannot be unpacked: {e}") from e
         yield target

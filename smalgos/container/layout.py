@@ -39,6 +39,11 @@ class Layout:
         return self.base / "model"
 
     @property
+    def output_data(self) -> Path:
+        """Folder that becomes ``output.tar.gz``."""
+        return self.base / "output" / "data"
+
+    @property
     def failure(self) -> Path:
         """File that says why a job failed; its first 1024 characters are shown to the user."""
         return self.base / "output" / "failure"

@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from smalgos.container.job import Job
-from smalgos.container.log import METRICS
+from smalgos.container.log import METRICS, PLAIN
 from smalgos.formats.content_type import ContentType
 from smalgos.learning.metrics import goal
 from smalgos.learning.model import Algorithm, Model
@@ -318,7 +318,104 @@ class PCALines(Lines):
         super().on_saved(state, model, path)
 
 
-OWN_LINES: dict[str, type[Lines]] = {"linear-learner": LinearLearnerLines, "pca": PCALines}
+class XGBoostLines(Lines):
+    """XGBoost's own lines, one for each round, and those that the container adds.
+
+    There are no ``#metrics`` lines, and sentences have the prefix of Python's root logger.
+    """
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.folds = 0  # of cross-validation that have begun
+
+    def say(self, text: str) -> None:
+        """A sentence."""
+        self.bare(f"INFO:root:{text}")
+
+    def bare(self, text: str) -> None:
+        """A line without a prefix."""
+        self.log.info("%s", text, extra=PLAIN)
+
+    def configuration(self, provided: Mapping[str, Any], path: str) -> None:
+        """Nothing is said of it."""
+
+    def channels(self, job: Job) -> None:
+        """Where checkpoints and pipes are."""
+        if job.checkpoint is not None:
+            self.say(f"Checkpoints are saved to {job.checkpoint}")
+        for name, config in job.channels.items():
+            if config.mode == "Pipe":
+                self.say(f"The channel '{name}' is in pipe input mode under {config.path}.")
+
+    def __call__(self, event: str, **facts: Any) -> None:
+        """Take an event of `smalgos.container.job.execute`."""
+        if event == "fold":
+            self.on_fold(**facts)
+        elif event == "folds":
+            self.on_folds(**facts)
+        super().__call__(event, **facts)
+
+    def on_begin(self, state: State) -> None:
+        """Training begins, or goes on."""
+        if not self.folds:
+            self.first(state.spec.facts)
+            self.say("Single node training.")
+        if state.passes or state.row:
+            self.say(f"Resumed from the checkpoint: round {state.epoch}")
+
+    def first(self, facts: Mapping[str, Any]) -> None:
+        """What is said once."""
+        if delimiter := facts.get("settled", {}).get("delimiter"):
+            self.say(f"Determined delimiter of CSV input is '{delimiter}'")
+        if metric := facts.get("tuning_metric"):
+            said = str(metric).rpartition(":")[2]
+            self.bare(f"Setting up HPO optimized metric to be : {said}")
+
+    def on_pass(self, state: Any, p: Pass, metrics: Mapping[str, float], rows: int) -> None:
+        """A round is over, or rows are held."""
+        if p.epoch:
+            self.round(state.epoch - 1, metrics)
+        elif not self.folds and p.channel == "validation":
+            self.say(f"Validation matrix has {state.side('validation').n} rows")
+        elif not self.folds and p.name == "sketch":
+            self.say(f"Train matrix has {state.rows} rows and {state.spec.width} columns")
+
+    def round(self, number: int, metrics: Mapping[str, float]) -> None:
+        """``[0]<tab>train-rmse:8.10123<tab>validation-rmse:8.23456``"""
+        told = (f"\t{name.replace(':', '-', 1)}:{value:.5f}" for name, value in metrics.items())
+        self.bare(f"[{number}]{''.join(told)}")
+
+    def on_stop(self, state: State, why: str) -> None:
+        """Training is over."""
+        if why == "stopped":
+            self.say("Training was asked to stop: the model learnt so far is saved.")
+
+    def on_saved(self, state: State, model: Model, path: Any) -> None:
+        """The model is on the disk."""
+
+    def on_fold(self, state: State, number: int, of: tuple[int, int], rows: int) -> None:
+        """A part of the rows is about to be held out."""
+        repeats, folds = of
+        if not self.folds:
+            self.first(state.spec.facts)
+            self.say(f"Run {repeats}-round of {folds}-fold cross validation with {rows} rows")
+        self.folds += 1
+        self.say(f"Train cross validation fold {number % folds + 1}")
+
+    def on_folds(self, state: State, repeat: int | None, means: Mapping[str, float]) -> None:
+        """All parts were held out, or all repeats are over (None): the means of metrics."""
+        if repeat is None:
+            self.say("The overall metrics of cross validation")
+        else:
+            self.say(f"The metrics of round {repeat + 1} cross validation")
+        self.round(state.budget, means)
+
+
+OWN_LINES: dict[str, type[Lines]] = {
+    "linear-learner": LinearLearnerLines,
+    "pca": PCALines,
+    "xgboost": XGBoostLines,
+}
 
 
 def lines_of(algorithm: Algorithm) -> type[Lines]:

@@ -11,10 +11,11 @@ from typing import Any, TextIO
 
 LOG = logging.getLogger("smalgos.container")
 METRICS = "#metrics "  # lines that begin so are JSON behind it, and have no prefix
+PLAIN = {"plain": True}  # the `extra` of other lines that have none
 
 
 class LineFormatter(logging.Formatter):
-    """``[06/01/2023 12:00:00 INFO 139924883953472] text``; ``#metrics`` lines as they are."""
+    """``[06/01/2023 12:00:00 INFO 139924883953472] text``; ``#metrics`` and `PLAIN` ones bare."""
 
     def __init__(self) -> None:
         prefix = "[%(asctime)s %(levelname)s %(thread)d] "
@@ -23,7 +24,8 @@ class LineFormatter(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         """The line, without its end."""
         text = record.getMessage()
-        return text if text.startswith(METRICS) else super().format(record)
+        bare = text.startswith(METRICS) or getattr(record, "plain", False)
+        return text if bare else super().format(record)
 
 
 @contextmanager

@@ -338,7 +338,7 @@ def load_estimator(path: str | Path, device: str = "auto") -> Any:
         estimator = cls(**_settings(cls, model), device=device)
         estimator._restore(model)
         if "state" in meta:
-            estimator.state_ = _state_of(cls, model, meta["state"], arrays, device)
+            estimator.state_ = _state_of(estimator, model, meta["state"], arrays, device)
     except UserError as e:
         raise UserError(f"{path}: {e}") from None
     return estimator
@@ -362,17 +362,18 @@ def estimator_of(model: Model) -> type[Estimator]:
     raise UserError(f"no estimator shows {model.algorithm} models; use smalgos predict")
 
 
-def _state_of(cls: type[Estimator], model: Model, kept: Any, arrays: Any, device: str) -> State:
+def _state_of(estimator: Estimator, model: Model, kept: Any, arrays: Any, device: str) -> State:
     """The training state of a model file."""
+    algorithm = estimator.algorithm
     if not isinstance(kept, dict) or not all(
         isinstance(kept.get(name), dict) for name in ("parameters", "scalars")
     ):
         raise UserError("the training state in it is not described")
-    spec = Spec.read(kept.get("spec"), device=device)
+    spec = Spec.read(kept.get("spec"), device=device, facts=estimator._facts())
     if spec.width != model.width:
         raise UserError(f"its training state is of {spec.width} features, not {model.width}")
-    flat, table = arrays | kept["scalars"], cls.algorithm.parameters
-    parameters = table(**kept["parameters"])
-    cls.algorithm.state.check_size(parameters, spec, flat)
-    state = cls.algorithm.state(parameters, spec)
+    flat = arrays | kept["scalars"]
+    parameters = algorithm.parameters(**kept["parameters"])
+    algorithm.state.check_size(parameters, spec, flat)
+    state = algorithm.state(parameters, spec)
     return state.admit(flat, state.k.asarray)

@@ -55,6 +55,8 @@ class Algorithm:
         place of the usual ones; `UserError` where the model has none to choose from.
     file : str
         What a model is called in the folder of a training job.
+    estimators : str
+        Module of its estimators, if it is called otherwise than the algorithm's.
     metrics : callable, optional
         ``metrics(model)``: an accumulator with ``add(labels, outputs)`` and ``result()``.
     scores : tuple of str
@@ -79,6 +81,7 @@ class Algorithm:
     bare_batches: bool = False
     selected: Callable[[Any, Sequence[str]], Callable[[Block], dict[str, Any]]] | None = None
     file: str = "model.safetensors"
+    estimators: str = ""
     metrics: Any = None
     scores: tuple[str, ...] = ()
     summary: str = ""

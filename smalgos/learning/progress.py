@@ -26,6 +26,7 @@ class Progress:
         self.name, self.rows = name, rows
         self._bar: Any = None
         self._seen = 0
+        self._unit = "epoch"
 
     def __call__(self, event: str, **facts: Any) -> None:
         """Take an event of `smalgos.learning.train`."""
@@ -47,9 +48,14 @@ class Progress:
             self._seen = state.seen
         elif event == "pass":
             p: Pass = facts["p"]
-            if p.epoch and self._bar.total is None and facts["rows"]:
+            if p.epoch and p.channel is None:  # without reading, rounds are what is counted
+                self._bar.bar_format, self._bar.unit = KNOWN, "round"
+                self._bar.total, self._bar.n = state.budget, state.epoch
+                self._bar.refresh()
+            elif p.epoch and self._bar.total is None and facts["rows"]:
                 # after the first epoch the end is known
                 self._bar.total = facts["rows"] * (state.budget - state.epoch) + self._bar.n
+            self._unit = "epoch" if p.channel else "round"
             self._tell(state, facts["metrics"])
         elif event == "stop":
             if facts["why"] == "done":  # stopped early: what is left will not be read
@@ -66,5 +72,5 @@ class Progress:
         wanted = "validation:" if "validation" in state.spec.channels else "train:"
         for name, value in metrics.items():
             if name.startswith(wanted):
-                at = f"epoch {state.epoch}/{state.budget}"
+                at = f"{self._unit} {state.epoch}/{state.budget}"
                 self._bar.set_postfix_str(f"{at}, {wanted[:-1]} {value:.4g}")

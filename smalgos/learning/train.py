@@ -6,6 +6,7 @@ checkpoints, time limits, callbacks and the naming of bad rows are written once.
 
 import time
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -156,8 +157,9 @@ def train(
     with state.k.threads(n_jobs):
         while ended is None and (p := state.next_pass()) is not None:
             ended = run_pass(state, p, channels, report, checkpoint, why)
-            if ended is None and end_pass(state, p, report):
-                ended = "stopped"
+            with naming(p, channels):
+                if ended is None and end_pass(state, p, report):
+                    ended = "stopped"
             if checkpoint is not None and not p.hold:
                 checkpoint.offer(state, force=ended is not None)
     report("stop", state=state, why=ended or "done")
@@ -177,25 +179,34 @@ def run_pass(
     Apart from `end_pass`, so that several states can share a pass and be merged before it ends.
     """
     row = 0 if p.hold else state.row
-    try:
+    with naming(p, channels):
         for item, n in _items(state, p, channels, row):
             p.update(item)
             row += n
             if not p.hold:
                 state.row = row
-            if p.epoch:
+            if p.epoch and p.channel is not None:
                 state.seen += n
             asked = report("batch", state=state, p=p)
             if checkpoint is not None and not p.hold:
                 checkpoint.offer(state)
             if reason := "stopped" if asked else why():
                 return reason
-    except RowError as e:
-        where = channels[p.channel or ""].where(e.row)
-        raise UserError(f"{p.channel} channel, {where}: {e.what}") from e
     if row == 0 and p.channel is not None:
         raise UserError(f"no rows in the {p.channel} channel: there is nothing to learn from")
     return None
+
+
+@contextmanager
+def naming(p: Pass, channels: Channels) -> Iterator[None]:
+    """Name what is wrong with a row of a pass's channel."""
+    try:
+        yield
+    except RowError as e:
+        if p.channel is None:
+            raise
+        where = channels[p.channel].where(e.row)
+        raise UserError(f"{p.channel} channel, {where}: {e.what}") from e
 
 
 def end_pass(state: State, p: Pass, report: Report = quiet) -> bool:

@@ -136,6 +136,7 @@ class Server:
             headers.get(b"accept", b"").decode("latin-1"),
             default=self.settings.accept,
             batch=self.settings.batch,
+            fields=self.settings.fields,
         )
         limit = self.settings.timeout
         try:

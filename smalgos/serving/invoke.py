@@ -3,8 +3,9 @@
 import contextlib
 import functools
 import io
-from collections.abc import Iterable, Iterator
-from typing import NamedTuple
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -24,7 +25,14 @@ from smalgos.formats.content_type import (
     writer,
 )
 from smalgos.formats.recordio import MAGIC_BYTES, frame
-from smalgos.formats.responses import ENCODERS, JSON, Answer, Encoder, encoder
+from smalgos.formats.responses import (
+    ENCODERS,
+    Answer,
+    Encoder,
+    bare_lines,
+    encoder,
+    quoted_lines,
+)
 from smalgos.learning.model import Model
 
 NAME = "the request"  # what messages call it
@@ -65,8 +73,9 @@ def invoke(
     content_type: str = "",
     accept: str = "",
     *,
-    default: str = JSON,
+    default: str = "",
     batch: bool = False,
+    fields: Sequence[str] = (),
 ) -> Reply:
     """Answer a request.
 
@@ -84,9 +93,11 @@ def invoke(
     accept : str
         Accept list.
     default : str
-        Media type for who takes anything.
+        Media type for who takes anything; empty: the algorithm's.
     batch : bool
         Whether this is a batch transform job, in which CSV ends with a newline.
+    fields : sequence of str
+        What to answer with, of models that can choose; empty: the usual fields.
 
     Returns
     -------
@@ -97,14 +108,22 @@ def invoke(
     Refused
         406: nothing acceptable can be written. 415: the content type is not one that can be read.
         400: the body cannot be read as what it is said to be, or does not fit the model.
-        413: the answer would be too long.
+        413: the answer would be too long. 500: the model has no fields to choose from.
     """
     if not body:
         return Reply(204, b"", "")
+    a = algorithm(model.algorithm)
+    chosen = bool(fields) and a.selected is not None
     try:
-        encode = _encoder(accept, default, algorithm(model.algorithm).envelope)
+        encode = _encoder(accept, default or a.accept, a.envelope, quoted=chosen)
     except UserError as e:
         raise Refused(406, str(e)) from e
+    if batch and a.bare_batches and not chosen:
+        encode = replace(encode, rows=bare_lines, frame=(b"", b"", b""))
+    try:
+        ask = a.selected(model, fields) if chosen and a.selected else None
+    except UserError as e:
+        raise Refused(500, str(e)) from e
     try:
         asked = _parsed(content_type)
         if asked.type in SILENT:
@@ -116,19 +135,20 @@ def invoke(
         body = frame(body)
     try:
         with model.k.threads(1):
-            written = b"".join(encode.body(_answers(model, body, read)))
+            written = b"".join(encode.body(_answers(model, body, read, ask)))
     except RowError as e:
         raise Refused(400, f"{NAME}, row {e.row + 1}: {e.what}") from e
     except UserError as e:
         raise Refused(400, str(e)) from e
-    if encode.type == CSV and not batch:
+    if encode.type == CSV and not batch and (chosen or not a.ends_csv):
         written = written.removesuffix(b"\n")
     return Reply(200, written, encode.type)
 
 
 @functools.lru_cache(64)
-def _encoder(accept: str, default: str, envelope: str) -> Encoder:
-    return encoder(accept or None, envelope=envelope, default=default)
+def _encoder(accept: str, default: str, envelope: str, *, quoted: bool) -> Encoder:
+    found = encoder(accept or None, envelope=envelope, default=default)
+    return replace(found, rows=quoted_lines) if quoted and found.type == CSV else found
 
 
 @functools.lru_cache(64)
@@ -137,16 +157,18 @@ def _parsed(content_type: str) -> ContentType:
 
 
 @functools.lru_cache(64)
-def _reader(content_type: str, **reading: int) -> Read:
+def _reader(content_type: str, **reading: Any) -> Read:
     return reader(content_type, label_size=0, **reading)
 
 
-def _answers(model: Model, body: bytes, read: Read) -> Iterator[Answer]:
+def _answers(
+    model: Model, body: bytes, read: Read, ask: Callable[[Block], Answer] | None
+) -> Iterator[Answer]:
     """{response field: one entry per row} of some rows after others, in the algorithm's order."""
     cells = 0
     for block in _together(read(io.BytesIO(body), NAME)):
         for rows in block.batches(ROWS):
-            given = answer(model, rows.on(model.k))
+            given = answer(model, rows.on(model.k), ask)
             cells += sum(values.size for values in given.values())
             if cells > CELLS:
                 raise Refused(413, f"the answer has more than {CELLS} numbers: send fewer rows")

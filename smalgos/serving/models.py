@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from smalgos.algorithms import load_model
+from smalgos.algorithms import files_of, load_model
 from smalgos.errors import UserError
 from smalgos.learning.model import Model
 from smalgos.serving.invoke import Refused, warm_up
@@ -123,16 +123,14 @@ def _described(body: bytes) -> tuple[str, str]:
 
 
 def _load(url: str) -> Model:
-    file = Path(url)
     try:
-        if file.is_dir():
-            file /= "model.safetensors"
-        needed, free = LOADING * file.stat().st_size, free_memory()
+        needed = LOADING * sum(file.stat().st_size for file in files_of(url))
+        free = free_memory()
         if free is not None and needed > free:
             raise Refused(
                 507, f"the model needs {needed} bytes of memory, of which {free} are left"
             )
-        model = load_model(file)
+        model = load_model(url)
         warm_up(model)
     except MemoryError as e:
         raise Refused(507, f"there is not memory enough for {url}") from e

@@ -133,7 +133,7 @@ def serve(settings: Settings, port: socket.socket, ready: Any = None) -> None:
     """
     import uvicorn
 
-    from smalgos.algorithms import load_model
+    from smalgos.algorithms import file_of, load_model
     from smalgos.serving.app import application
     from smalgos.serving.invoke import warm_up
     from smalgos.serving.protocol import Protocol
@@ -149,7 +149,8 @@ def serve(settings: Settings, port: socket.socket, ready: Any = None) -> None:
     with stopping(stop):
         model = None
         if settings.model is not None:
-            model = load_model(settings.model)
+            file = settings.model if settings.ensemble else file_of(settings.model)
+            model = load_model(file)
             if not warm_up(model):
                 raise AlgorithmError(f"{settings.model}: the model answers no request")
         app = application(model, settings)

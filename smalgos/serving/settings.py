@@ -9,7 +9,7 @@ from pathlib import Path
 from smalgos.container.layout import Layout
 from smalgos.errors import UserError
 from smalgos.formats.content_type import ContentType
-from smalgos.formats.responses import ENCODERS, JSON
+from smalgos.formats.responses import ENCODERS
 
 MAX_BODY = 6 << 20  # of real-time endpoints
 MAX_BODY_MULTI_MODEL = 20 << 20
@@ -33,9 +33,13 @@ class Settings:
     max_body : int
         Bytes of a request.
     accept : str
-        Media type of answers to who takes anything.
+        Media type of answers to who takes anything; empty: the algorithm's.
     batch : bool
         Whether this is a batch transform job.
+    fields : tuple of str
+        What to answer with, of models that can choose; empty: the usual fields.
+    ensemble : bool
+        Whether of several models of a folder all answer, else the first.
     log_level : int
         Of Python's levels.
     """
@@ -46,8 +50,10 @@ class Settings:
     workers: int = 1
     timeout: float = TIMEOUT
     max_body: int = MAX_BODY
-    accept: str = JSON
+    accept: str = ""
     batch: bool = False
+    fields: tuple[str, ...] = ()
+    ensemble: bool = True
     log_level: int = logging.INFO
 
     @property
@@ -80,6 +86,8 @@ class Settings:
             "max_body": _max_body(environment, several),
             "accept": _accept(environment),
             "batch": "SAGEMAKER_BATCH" in environment,
+            "fields": _fields(environment),
+            "ensemble": environment.get("SAGEMAKER_INFERENCE_ENSEMBLE", "").lower() != "false",
             "log_level": _whole(environment, "SAGEMAKER_CONTAINER_LOG_LEVEL", logging.INFO),
         }
         if several:  # models that a request loads are loaded in one process
@@ -118,11 +126,16 @@ def _max_body(environment: Mapping[str, str], several: bool) -> int:
     return max(min(limit, most), asked)
 
 
+def _fields(environment: Mapping[str, str]) -> tuple[str, ...]:
+    text = environment.get("SAGEMAKER_INFERENCE_OUTPUT", "").lower().replace(" ", "")
+    return tuple(dict.fromkeys(filter(None, text.split(","))))
+
+
 def _accept(environment: Mapping[str, str]) -> str:
     name = "SAGEMAKER_DEFAULT_INVOCATIONS_ACCEPT"
     text = environment.get(name, "").strip()
     if not text:
-        return JSON
+        return ""
     try:
         chosen = ContentType.parse(text).type
     except UserError as e:

@@ -28,6 +28,7 @@ class Box:
 
     def __init__(self, base: Path, algorithm: str = "linear-learner") -> None:
         self.base = base
+        self.file = "xgboost-model" if algorithm == "xgboost" else "model.safetensors"
         self.environment = {"SAGEMAKER_BASE_DIR": str(base), "SMALGOS_ALGORITHM": algorithm}
         self.channels: dict[str, dict[str, str]] = {}
         (base / "input" / "config").mkdir(parents=True)
@@ -90,7 +91,7 @@ class Box:
 
     @property
     def model(self) -> Path:
-        return self.base / "model" / "model.safetensors"
+        return self.base / "model" / self.file
 
     @property
     def failure(self) -> str:
@@ -100,7 +101,7 @@ class Box:
     def leftovers(self) -> list[str]:
         """Files below model/ and output/ but the model and the failure."""
         found = [p for d in ("model", "output") for p in (self.base / d).rglob("*") if p.is_file()]
-        return sorted(p.name for p in found if p.name not in ("model.safetensors", "failure"))
+        return sorted(p.name for p in found if p.name not in (self.file, "failure"))
 
     # -- runs
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import smalgos
-from tests.container.box import Box, numbers, records
+from tests.container.box import RECORDIO, Box, numbers, records
 
 # Where the library's defaults are not the original's.
 LINEAR = {
@@ -24,7 +24,18 @@ CASES = {
     ),
     "regression": ("LinearLearnerRegressor", LINEAR, {"predictor_type": "regressor"}),
     "pca": ("PCA", {"num_components": 2}, {}),
+    "trees": (
+        "BoostedTreesClassifier",
+        {"num_round": 4, "subsample": 0.7, "eval_metric": ["error", "auc"]},
+        {"objective": "binary:logistic"},
+    ),
+    "trees of classes": (
+        "BoostedTreesClassifier",
+        {"num_round": 3},
+        {"objective": "multi:softprob", "num_class": "3"},
+    ),
 }
+ALGORITHMS = {"PCA": "pca", "BoostedTreesClassifier": "xgboost"}
 
 
 def rows(case, n, seed):
@@ -34,6 +45,8 @@ def rows(case, n, seed):
         "multiclass": np.digitize(score, [-1, 1]),
         "regression": score,
         "pca": score,
+        "trees": score > 0,
+        "trees of classes": np.digitize(score, [-1, 1]),
     }[case]
     return features, labels.astype(np.float32)
 
@@ -43,20 +56,20 @@ def test_estimator_and_container_write_the_same_file(case, tmp_path, monkeypatch
     name, given, wire = CASES[case]
     x, y = rows(case, 1000, 0)
     x_val, y_val = rows(case, 300, 1)
-    linear = case != "pca"
-    box = Box(tmp_path / "ml", "linear-learner" if linear else "pca")
-    spelled = {n: str(v) for n, v in given.items()}
+    labelled = case != "pca"
+    box = Box(tmp_path / "ml", ALGORITHMS.get(name, "linear-learner"))
+    spelled = {n: ",".join(v) if isinstance(v, list) else str(v) for n, v in given.items()}
     box.hyperparameters(**spelled, **wire, random_state="3")
-    box.channel("train", {"a.pbr": records(x, y)})
-    if linear:
-        box.channel("validation", {"a.pbr": records(x_val, y_val)})
+    box.channel("train", {"a.pbr": records(x, y)}, RECORDIO)
+    if labelled:
+        box.channel("validation", {"a.pbr": records(x_val, y_val)}, RECORDIO)
     code, out = box.run(monkeypatch, capsys)
     assert code == 0, out
 
     estimator = getattr(smalgos, name)(**given, random_state=3)
-    if linear:
+    if labelled:
         estimator.fit(x, y, X_val=x_val, y_val=y_val)
     else:
         estimator.fit(x)
-    estimator.save(tmp_path / "model.safetensors")
-    assert (tmp_path / "model.safetensors").read_bytes() == box.model.read_bytes()
+    estimator.save(tmp_path / box.file)
+    assert (tmp_path / box.file).read_bytes() == box.model.read_bytes()

@@ -444,3 +444,37 @@ def test_no_rows_are_no_bytes():
     none = np.zeros(0, np.float32)
     assert encode_columns([none, none]) == b""
     assert encode(Block.of(np.zeros((0, 3), np.float32), none)) == b""
+
+
+@pytest.mark.parametrize(
+    ("first", "delimiter"),
+    [
+        ("1,2;3", ","), ("1;2", ";"), ("1.5|-2e+5|", "|"), ("1\t2 3", "\t"), ("1 2", " "),
+        ("7", ","), ('"1";"2"', ";"), ("\n\n1:2", ":"), ("", ","), ("nan;inf", ";"),
+    ],
+)  # fmt: skip
+def test_a_delimiter_is_found_in_the_first_row(first, delimiter):
+    def look(read):
+        for text in (first, "1,2,3"):
+            yield from read(io.BytesIO(text.encode()), "train.csv")
+
+    assert csv.settle(look, delimiter=None) == {"delimiter": delimiter}
+    assert csv.settle(look) == {}
+    wide = first.encode("utf-16")
+    found = csv.settle(lambda read: read(io.BytesIO(wide), "x"), delimiter=None, encoding="utf-16")
+    assert found == {"delimiter": delimiter}
+
+
+@pytest.mark.parametrize("mark", ",;|\t ")
+def test_any_delimiter_is_read_where_none_is_named(mark):
+    rows = np.arange(12, dtype=np.float32).reshape(3, 4) / 4
+    text = "".join(mark.join(map(str, row)) + "\n" for row in rows.tolist()).encode()
+    for chunk_bytes in (8 << 20, 8):
+        block = read(text, delimiter=None, chunk_bytes=chunk_bytes)
+        np.testing.assert_array_equal(block.features, rows[:, 1:])
+    gap = text.replace(f"{mark}0.25".encode(), mark.encode())
+    block = read(gap, delimiter=None, missing="nan")
+    assert np.isnan(block.features[0, 0])
+    assert read(b"", delimiter=None) is None
+    with pytest.raises(UserError, match=r"train.csv, row 2"):
+        read(b"1;2\n1,2\n", delimiter=None)

@@ -12,7 +12,7 @@ def run(progress: Progress, *, channels: set[str], rows: int | None, why: str = 
     """Two epochs of two blocks of 50 rows."""
     spec = SimpleNamespace(rows=rows, channels=channels)
     state = SimpleNamespace(spec=spec, budget=2, epoch=0, seen=0)
-    reading = SimpleNamespace(epoch=True)
+    reading = SimpleNamespace(epoch=True, channel="train")
     progress("begin", state=state)
     for _ in range(2):
         for _ in range(2):
@@ -22,7 +22,7 @@ def run(progress: Progress, *, channels: set[str], rows: int | None, why: str = 
         metrics = {"train:mse": 1 / 8}
         progress("pass", state=state, p=reading, metrics=metrics, rows=100)
         if "validation" in channels:
-            look = SimpleNamespace(epoch=False)
+            look = SimpleNamespace(epoch=False, channel="validation")
             told = {"validation:mse": 0.25, "criteria": 9.0}
             progress("batch", state=state, p=look)
             progress("pass", state=state, p=look, metrics=told, rows=30)
@@ -44,6 +44,22 @@ def test_validation_is_told_where_there_is_some(capsys: Any) -> None:
     told = capsys.readouterr().err
     assert "epoch 2/2, validation 0.25" in told
     assert "train 0.125" not in told
+
+
+def test_rounds_without_reading_are_counted(capsys: Any) -> None:
+    progress = Progress("trees")
+    spec = SimpleNamespace(rows=100, channels={"train"})
+    state = SimpleNamespace(spec=spec, budget=4, epoch=0, seen=0)
+    step = SimpleNamespace(epoch=True, channel=None)
+    progress("begin", state=state)
+    for _ in range(3):
+        progress("batch", state=state, p=step)
+        state.epoch += 1
+        progress("pass", state=state, p=step, metrics={"train:mse": 1 / 8}, rows=1)
+    progress.close()
+    last = capsys.readouterr().err.rstrip().rpartition("\r")[2]
+    assert last.startswith("trees  75%|")
+    assert last.endswith("round 3/4, train 0.125")
 
 
 def test_before_the_first_rows_it_says_what_takes_so_long(capsys: Any) -> None:

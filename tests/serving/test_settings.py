@@ -11,7 +11,7 @@ from smalgos.serving.settings import Settings, cores
 def test_defaults():
     assert Settings.of({}) == Settings(
         model=Path("/opt/ml/model"), host="0.0.0.0", port=8080, workers=cores(), timeout=60,
-        max_body=6 << 20, accept="application/json", batch=False, log_level=20,
+        max_body=6 << 20, accept="", batch=False, fields=(), ensemble=True, log_level=20,
     )  # fmt: skip
 
 
@@ -35,6 +35,12 @@ def test_defaults():
             {"max_body": 9000000},
         ),
         ({"SAGEMAKER_DEFAULT_INVOCATIONS_ACCEPT": "Text/CSV"}, {"accept": "text/csv"}),
+        (
+            {"SAGEMAKER_INFERENCE_OUTPUT": "Predicted_Label, probabilities,labels ,"},
+            {"fields": ("predicted_label", "probabilities", "labels")},
+        ),
+        ({"SAGEMAKER_INFERENCE_ENSEMBLE": "False"}, {"ensemble": False}),
+        ({"SAGEMAKER_INFERENCE_ENSEMBLE": "true"}, {"ensemble": True}),
         ({"SAGEMAKER_BATCH": ""}, {"batch": True}),
         ({"SAGEMAKER_BATCH": "True"}, {"batch": True}),
         ({"SAGEMAKER_CONTAINER_LOG_LEVEL": "10"}, {"log_level": 10}),

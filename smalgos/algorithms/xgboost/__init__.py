@@ -37,5 +37,6 @@ ALGORITHM = Algorithm(
     bare_batches=True,
     selected=selected,
     file="xgboost-model",
+    estimators="boosted_trees",
     summary="boosted trees",
 )

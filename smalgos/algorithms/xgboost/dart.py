@@ -88,7 +88,8 @@ class Dart:
         old, new = 1.0, 1.0
         if k:
             # A forest counts as one tree; see the paper, algorithm 1, with the learning rate in it.
-            total = 1 + p.eta if p.normalize_type == "forest" else k + p.eta
+            eta = p.eta / len(added)
+            total = 1 + eta if p.normalize_type == "forest" else k + eta
             new = 1 / total
             old = (1 if p.normalize_type == "forest" else k) / total
         first = len(state.trees)
@@ -102,6 +103,19 @@ class Dart:
         for t in [*dropped, *range(first, len(state.trees))]:
             self._add(t, float(weights[t]))
         self._settle()
+
+
+def with_thresholds(
+    cuts: list[NDArray[np.float32]], categories: NDArray[np.int64], trees: Any
+) -> list[NDArray[np.float32]]:
+    """Cuts that have the thresholds of earlier trees among them, so that bins know their sides."""
+    numeric = (trees.left >= 0) & (np.diff(trees.words) == 0)
+    made = list(cuts)
+    for f in np.unique(trees.feature[numeric]):
+        if not categories[f]:
+            own = trees.threshold[numeric & (trees.feature == f)]
+            made[f] = np.union1d(cuts[f], own)
+    return made
 
 
 def splits_of(trees: Any, t: int, bins: Any, k: Any) -> Any:

@@ -94,7 +94,7 @@ class BoostedTreesModel(Model):
 
     @property
     def reading(self) -> dict[str, Any]:
-        """Options of readers for its rows: empty cells of CSV are missing, any delimiter will do."""
+        """Options of readers for its rows: empty cells of CSV are missing, any delimiter does."""
         return {**super().reading, "missing": "nan", "delimiter": None}
 
     def predict(self, block: Block, **options: Any) -> dict[str, Any]:

@@ -193,6 +193,8 @@ class XGBoostParameters(Parameters):
                 ) from None
         if self.grow_policy == "lossguide" and not (self.max_leaves or self.max_depth):
             raise UserError("grow_policy=lossguide needs max_leaves or max_depth")
+        if self.num_grad_quant_bins == 1:
+            raise UserError("num_grad_quant_bins=1: must be 0, or 2 and more to tell signs apart")
         if self.booster != "gbtree" and self.process_type == "update":
             raise UserError(f"process_type=update: {self.booster} has nothing that is updated")
 

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from smalgos.algorithms.xgboost import objectives
-from smalgos.algorithms.xgboost.dart import Dart
+from smalgos.algorithms.xgboost.dart import Dart, with_thresholds
 from smalgos.algorithms.xgboost.metrics import Own, metric
 from smalgos.algorithms.xgboost.model import BoostedTreesModel
 from smalgos.algorithms.xgboost.rows import DENSE, Rows, constraint_bits, signs
@@ -89,7 +89,11 @@ class BoostedTreesState(State):
             if not 0 <= f < spec.width:
                 raise UserError(f"categorical_features: {f} is not from 0 to {spec.width - 1}")
             self.categorical[f] = True
-        self.trees = Trees()
+        for f in np.flatnonzero(self.categorical & (self.monotone != 0)):
+            raise UserError(
+                f"monotone_constraints: feature {f} is categorical, its values have no order"
+            )
+        self.trees, self.before = Trees(), 0
         self.history = np.empty((0, len(self.splits) * len(self.metrics)))
         self.best_round, self.best_value, self.over = -1, 0.0, False
         self._sample: Sample | None = None
@@ -113,9 +117,16 @@ class BoostedTreesState(State):
                 f"the earlier model takes {earlier.columns} features, the rows have "
                 f"{self.spec.width}"
             )
+        if earlier.parallel != self.p.num_parallel_tree:
+            raise UserError(
+                f"the earlier model has num_parallel_tree={earlier.parallel}: "
+                f"{self.p.num_parallel_tree} cannot go on from it"
+            )
         kept = earlier.rounds if earlier.best_iteration < 0 else earlier.best_iteration + 1
         self.trees = earlier.trees.upto(kept * earlier.trees_per_round)
         self.base = np.array(earlier.base)
+        if self.p.process_type == "default":
+            self.before = kept
 
     # -- passes
 
@@ -169,6 +180,8 @@ class BoostedTreesState(State):
             )
         found = cuts(self._sample, self.p.max_bin - 1, self.categories)
         self._sample = None
+        if self.dart is not None:
+            found = with_thresholds(found, self.categories, self.trees)
         self.sparse = self.spec.sparse and self._entries < DENSE * self.rows * self.spec.width
         self.counts = np.array([len(c) for c in found], np.int64)
         self.edges = np.concatenate(found)
@@ -263,9 +276,10 @@ class BoostedTreesState(State):
         p, g, h = self.p, self._g, self._h
         if self._grower is None:
             self._grower = self.k.Grower(rows.binned, shape_of(self))
-        dropped = self.dart.drop(self.epoch) if self.dart is not None else []
+        number = self.before + self.epoch
+        dropped = self.dart.drop(number) if self.dart is not None else []
         self.learnt.gradients(
-            rows.margin, rows.labels, rows.weights, rows.groups, g, h, self.epoch, self.spec.seed
+            rows.margin, rows.labels, rows.weights, rows.groups, g, h, number, self.spec.seed
         )
         added: list[tuple[Any, NDArray[np.float32], int]] = []
         for output in range(self.outputs):
@@ -321,7 +335,7 @@ class BoostedTreesState(State):
 
     def _key(self, purpose: str, *numbers: int) -> int:
         """64 bits that depend on the seed, the round and what they are for."""
-        text = f"{self.spec.seed} {purpose} {self.epoch} {numbers}"
+        text = f"{self.spec.seed} {purpose} {self.before + self.epoch} {numbers}"
         return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "little")
 
     def end_round(self) -> dict[str, float]:
@@ -380,16 +394,12 @@ class BoostedTreesState(State):
         self._pack()
         model = self._model(self.trees, self.base)
         if self.p.early_stopping_rounds and len(self.trees):
-            model.best_iteration = self.best_round + self._rounds_before()
+            model.best_iteration = self.best_round + self.before
         names = [f"{split}:{m.name}" for _, split in self.splits for m in self.metrics]
         model.notes["evals"] = {
             name: [float(v) for v in self.history[:, i]] for i, name in enumerate(names)
         }
         return model
-
-    def _rounds_before(self) -> int:
-        """Rounds of the model that this one goes on from."""
-        return int(len(self.trees) // (self.outputs * self.p.num_parallel_tree) - self.epoch)
 
     def _model(self, trees: Trees, base: Any) -> BoostedTreesModel:
         return BoostedTreesModel(

@@ -59,7 +59,7 @@ class Trees(Part):
         Whether they are trees is for `smalgos.algorithms.xgboost.checks.check_trees` to say.
         """
         for name in flat.keys() | self.FIELDS.keys():
-            given = flat.get(name)
+            given: Any = flat.get(name)
             if getattr(given, "dtype", None) != self.FIELDS.get(name) or given.ndim != 1:
                 raise UserError(f"trees.{name} is missing or unknown, or not what it must be")
 
