@@ -378,7 +378,7 @@ class Forest:
     def _space(self, columns: int) -> Space:
         return Space(
             np.zeros(columns * ROWS, np.uint8), np.zeros((MISSING + columns, WORDS), np.uint64),
-            np.zeros(ROWS, np.uint8), np.empty((self.outputs, ROWS), np.float32),
+            np.zeros(ROWS, np.uint8), np.zeros((self.outputs, ROWS), np.float32),
             np.empty(ROWS, np.uint64),
         )  # fmt: skip
 

@@ -99,19 +99,16 @@ if COMPILED:
             for shift, factor in ((16, 0x7FEB352D), (15, 0x846CA68B)):
                 u = b.mul(b.xor(u, b.lshr(u, I32(shift))), I32(factor))
             u = b.xor(u, b.lshr(u, I32(16)))
-            part = F32(2.0**-16)
-            low = b.fmul(b.sitofp(b.and_(u, I32(0xFFFF)), F32), part)
-            high = b.fmul(b.sitofp(b.lshr(u, I32(16)), F32), part)
             floor = builder.module.declare_intrinsic("llvm.floor", [F32])
 
             def rounded(x: Any, chance: Any) -> Any:
-                # Only the fraction and the chance are added: beside a large number there is no
-                # room for all bits of the chance, and whole numbers would not stay what they are.
+                # Only the fraction and the chance are added, as integers: beside a large number
+                # there is no room for all bits of the chance, and LLVM may reorder sums of floats.
                 whole = b.call(floor, [x])
-                more = b.fptosi(b.fadd(b.fsub(x, whole), chance), I32)
-                return b.add(b.fptosi(whole, I32), more)
+                part = b.fptosi(b.fmul(b.fsub(x, whole), F32(2.0**16)), I32)
+                return b.add(b.fptosi(whole, I32), b.ashr(b.add(part, chance), I32(16)))
 
-            g, h = rounded(g, low), rounded(h, high)
+            g, h = rounded(g, b.and_(u, I32(0xFFFF))), rounded(h, b.lshr(u, I32(16)))
             return b.add(b.shl(g, I32(16)), h)
 
         return sig, codegen
@@ -190,8 +187,8 @@ else:
         for shift, factor in ((16, 0x7FEB352D), (15, 0x846CA68B)):
             u = (u ^ u >> shift) * factor & 0xFFFFFFFF
         u ^= u >> 16
-        g = int(np.floor(float(g) + (u & 0xFFFF) / 2**16))
-        return np.int32((g << 16) + int(float(h) + (u >> 16) / 2**16))
+        g = int(float(g) * 2**16 // 1) + (u & 0xFFFF) >> 16
+        return np.int32((g << 16) + (int(float(h) * 2**16) + (u >> 16) >> 16))
 
     def unpack(pair: Any) -> Any:
         pair = int(pair)

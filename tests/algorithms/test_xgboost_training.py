@@ -239,6 +239,7 @@ def smooth(kind, seed=0, n=3000):
     return X, y.astype(np.float32)
 
 
+@pytest.mark.compiled
 @pytest.mark.parametrize("objective", OBJECTIVES)
 def test_losses_are_those_of_xgboost(objective):
     """The metric of rows that were not trained on, from round to round."""
@@ -508,6 +509,7 @@ def test_going_on_from_a_model_is_not_to_stop(name):
     assert fields(rest) == fields(whole)
 
 
+@pytest.mark.compiled
 def test_going_on_with_other_rows_and_stopping():
     X, y = smooth("real")
     first = Block.of(X[:500], y[:500])
@@ -620,6 +622,7 @@ def test_a_single_class():
         assert (np.abs(p - label) < 0.01).all()
 
 
+@pytest.mark.compiled
 @pytest.mark.parametrize("sparse", [False, True])
 def test_many_sparse_features(sparse):
     rng = np.random.default_rng(0)
@@ -668,6 +671,7 @@ def test_trees_of_any_depth():
     np.testing.assert_allclose(model.predict_margin(X)[:, 0], y, atol=1e-2)
 
 
+@pytest.mark.compiled
 def test_more_bins_and_fewer():
     rng = np.random.default_rng(0)
     X = rng.standard_normal((3000, 1)).astype(np.float32)
@@ -731,6 +735,7 @@ def test_shares_of_rows(method):
     assert errors[0] < 1.25 * errors[1]
 
 
+@pytest.mark.compiled
 @pytest.mark.parametrize("steps", [4, 15])
 def test_coarse_gradients_learn_as_well(steps):
     for kind, objective in (("real", "reg:squarederror"), ("binary", "binary:logistic")):
@@ -862,6 +867,7 @@ def test_rows_must_stay_as_many():
             train(state, {"train": Arrays(rows)})
 
 
+@pytest.mark.compiled
 def test_early_stopping_keeps_the_best_round():
     X, y = smooth("real")
     train_rows, held = Block.of(X[:300], y[:300]), Block.of(X[300:], y[300:])

@@ -160,6 +160,7 @@ def test_weights_count(cancer):
 # -- tables
 
 
+@pytest.mark.compiled
 def test_kinds_of_tables_give_the_same_model(diabetes):
     X, y = diabetes
     X = X.astype(np.float32)
@@ -257,6 +258,7 @@ def test_stages_of_numbers(diabetes):
 # -- validation, metrics and objectives of the user's own
 
 
+@pytest.mark.compiled
 def test_metrics_after_each_round(cancer):
     X, y = cancer
     A, B, a, b = train_test_split(X, y, random_state=0)

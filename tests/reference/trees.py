@@ -15,9 +15,11 @@ def packed(g, h, rows, key):
     for shift, factor in ((16, 0x7FEB352D), (15, 0x846CA68B)):
         u = (u ^ (u >> np.uint64(shift))) * np.uint64(factor) & np.uint64(0xFFFFFFFF)
     u ^= u >> np.uint64(16)
-    low, high = (u & np.uint64(0xFFFF)) / 2**16, (u >> np.uint64(16)) / 2**16
-    whole_g = np.floor(g.astype(np.float64) + low).astype(np.int64)
-    whole_h = np.floor(h.astype(np.float64) + high).astype(np.int64)
+    low, high = (u & np.uint64(0xFFFF)), u >> np.uint64(16)
+    # In parts of 2^-16, of which the chance has so many.
+    parts_g, parts_h = (np.floor(x.astype(np.float64) * 2**16) for x in (g, h))
+    whole_g = np.floor((parts_g + low) / 2**16).astype(np.int64)
+    whole_h = np.floor((parts_h + high) / 2**16).astype(np.int64)
     return ((whole_g << 16) + whole_h).astype(np.int32)
 
 

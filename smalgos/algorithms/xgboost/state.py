@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from smalgos.algorithms.xgboost import objectives
+from smalgos.algorithms.xgboost.checks import check_trees
 from smalgos.algorithms.xgboost.dart import Dart, with_thresholds
 from smalgos.algorithms.xgboost.metrics import Own, metric
 from smalgos.algorithms.xgboost.model import BoostedTreesModel
@@ -376,6 +377,11 @@ class BoostedTreesState(State):
 
     # -- what comes of it
 
+    def check(self) -> None:
+        """Raise `UserError` unless a checkpoint's trees are trees."""
+        super().check()
+        check_trees(self.trees, self.spec.width, self.outputs)
+
     def snapshot(self, to_host: Any = lambda a: a) -> dict[str, Any]:
         """All fields; see `Part.snapshot`."""
         self._pack()
@@ -392,7 +398,9 @@ class BoostedTreesState(State):
         if self.base is None or not self.epoch:
             raise NotReady("no round of boosting is over yet")
         self._pack()
-        model = self._model(self.trees, self.base)
+        # Whole rounds alone: an interrupt may come in the middle of one.
+        whole = (self.before + self.epoch) * self.outputs * self.p.num_parallel_tree
+        model = self._model(self.trees.upto(min(whole, len(self.trees))), self.base)
         if self.p.early_stopping_rounds and len(self.trees):
             model.best_iteration = self.best_round + self.before
         names = [f"{split}:{m.name}" for _, split in self.splits for m in self.metrics]
