@@ -126,12 +126,18 @@ class Csr:
         """The same rows with f applied to each array."""
         return Csr(f(self.values), f(self.indices), f(self.offsets), self.width)
 
-    def toarray(self) -> NDArray[np.float32]:
-        """Dense rows; entries that name one column twice are added."""
-        out = np.zeros(self.shape, self.values.dtype)
+    def toarray(self, *, missing: bool = False) -> NDArray[np.float32]:
+        """Dense rows, zeros where nothing is stored; entries of one column are added.
+
+        With `missing`, NaN where nothing is stored; of entries of one column, the last counts.
+        """
         tight = self.tight()
-        row = np.repeat(np.arange(len(self)), np.diff(self.offsets))
-        np.add.at(out, (row, tight.indices), tight.values)
+        places = np.repeat(np.arange(len(self)), np.diff(self.offsets)), tight.indices
+        out = np.full(self.shape, np.nan if missing else 0, self.values.dtype)
+        if missing:
+            out[places] = tight.values
+        else:
+            np.add.at(out, places, tight.values)
         return out
 
     @staticmethod

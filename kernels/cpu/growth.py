@@ -336,10 +336,10 @@ def _part(task, table, nodes, column, category, sides, index, left, right, leaf)
 
 
 @kernel
-def _slot(nodes, reals, counts, table, due, settings):
+def _slot(nodes, reals, counts, table, settings):
     """A slot of the pool; if none is free, that of the open node which is due last.
 
-    Its children will then both be summed up from their rows. Nodes up to `due` are parted now.
+    Its children will then both be summed up from their rows.
     """
     if counts[FREE] == 0:
         worst = -1
@@ -390,7 +390,7 @@ def _arrange(nodes, reals, counts, table, touched, settings):
         for one in (small, other):
             if (inherited >= 0 and one == other) or (inherited < 0 and nodes[one, FINAL]):
                 continue
-            nodes[one, SLOT] = _slot(nodes, reals, counts, table, node, settings)
+            nodes[one, SLOT] = _slot(nodes, reals, counts, table, settings)
             entry = table[counts[ENTRIES]]
             counts[ENTRIES] += 1
             entry[BUILT], entry[REST] = one, other if inherited >= 0 else -1

@@ -277,11 +277,9 @@ class BoostedTreesModel(Model):
             yield X
             return
         for start in range(0, max(len(X), 1), ROWS):
-            some = X[start : start + ROWS].tight()
-            dense = np.full((len(some), self.columns), np.nan, np.float32)
-            row = np.repeat(np.arange(len(some)), np.diff(some.offsets))
-            dense[row, some.indices] = some.values
-            yield dense
+            some = X[start : start + ROWS]
+            wide = Csr(some.values, some.indices, some.offsets, self.columns)
+            yield wide.toarray(missing=True)
 
     def _linear_margin(self, X: Any) -> NDArray[np.float32]:
         assert self.linear is not None

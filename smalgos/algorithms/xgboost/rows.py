@@ -37,7 +37,7 @@ class Rows:
         """Take in rows; where they are."""
         features = block.features
         if isinstance(features, Csr) and not self.binned.sparse:
-            features = dense(features)
+            features = features.toarray(missing=True)
         place = slice(self.binned.filled, self.binned.filled + len(block))
         bad = self.binned.add(features)
         if bad >= 0:
@@ -51,7 +51,7 @@ class Rows:
         return place
 
     def _fault(self, row: Any) -> str:
-        values = dense(row)[0] if isinstance(row, Csr) else row[0]
+        values = row.toarray(missing=True)[0] if isinstance(row, Csr) else row[0]
         if np.isinf(values).any():
             return (
                 f"feature {int(np.argmax(np.isinf(values)))} is infinite: mend it, or leave it out"
@@ -72,14 +72,6 @@ class Rows:
     def done(self) -> None:
         """All rows were added."""
         self.binned.done()
-
-
-def dense(rows: Csr) -> NDArray[np.float32]:
-    """Sparse rows, NaN where nothing is stored."""
-    rows = rows.tight()
-    out = np.full(rows.shape, np.nan, np.float32)
-    out[np.repeat(np.arange(len(rows)), np.diff(rows.offsets)), rows.indices] = rows.values
-    return out
 
 
 def constraint_bits(groups: Any, width: int) -> NDArray[np.int64]:

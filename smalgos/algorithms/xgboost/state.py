@@ -143,6 +143,10 @@ class BoostedTreesState(State):
                 "bin validation", self.take_validation, self.end_validation, rows=rows,
                 channel="validation", hold=True,
             )  # fmt: skip
+        return self.next_round()
+
+    def next_round(self) -> Pass | None:
+        """A round, unless all are over."""
         if self.epoch < self.budget and not self.over:
             return Pass("round", self.round, self.end_round, channel=None, steps=1, epoch=True)
         return None
@@ -277,11 +281,8 @@ class BoostedTreesState(State):
         p, g, h = self.p, self._g, self._h
         if self._grower is None:
             self._grower = self.k.Grower(rows.binned, shape_of(self))
-        number = self.before + self.epoch
-        dropped = self.dart.drop(number) if self.dart is not None else []
-        self.learnt.gradients(
-            rows.margin, rows.labels, rows.weights, rows.groups, g, h, number, self.spec.seed
-        )
+        dropped = self.dart.drop(self.before + self.epoch) if self.dart is not None else []
+        self.differentiate(rows)
         added: list[tuple[Any, NDArray[np.float32], int]] = []
         for output in range(self.outputs):
             before = rows.margin[output].copy() if self.learnt.adaptive else None
@@ -301,6 +302,13 @@ class BoostedTreesState(State):
                         self.k.add_margins(self._leaf, values, self._validation.margin[output])
         if self.dart is not None:
             self.dart.add(added, dropped)
+
+    def differentiate(self, rows: Any) -> None:
+        """Set the gradients and hessians of the rows learnt from."""
+        self.learnt.gradients(
+            rows.margin, rows.labels, rows.weights, rows.groups, self._g, self._h,
+            self.before + self.epoch, self.spec.seed,
+        )  # fmt: skip
 
     def _tree(self, g: Any, h: Any, key: int) -> Any:
         p = self.p

@@ -10,17 +10,43 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from smalgos.algorithms.xgboost.state import BoostedTreesState
+from smalgos.algorithms.xgboost.collecting import Collected, CollectingState
 from smalgos.algorithms.xgboost.trees import LEAF, Trees
 from smalgos.errors import UserError
 from smalgos.formats.block import Block
-from smalgos.learning.state import Pass, Spec
+from smalgos.learning.state import Spec
 
 UPDATERS = ("refresh", "prune")
 
 
-class UpdatingState(BoostedTreesState):
+class Came(Collected):
+    """The rows of a channel: the leaves of all trees that they come to."""
+
+    def __init__(self, state: Any, channel: str) -> None:
+        super().__init__(state, channel)
+        self._found: list[tuple[Any, Any]] = []
+        self._now = state._model(state.trees.upto(state.epoch * state.step), state.base)
+
+    def take(self, block: Block) -> None:
+        """See where rows come to, and what the trees that were looked at say of them."""
+        state = self.state
+        leaves = state.earlier.predict_leaf(block.features, (0, len(state.trees) // state.step))
+        self._found.append((leaves, self._now.predict_margin(block.features)))
+
+    def settle(self) -> None:
+        """Put leaves and margins together."""
+        leaves, margins = zip(*self._found, strict=True)
+        self._found = []
+        self.leaves = np.asfortranarray(np.concatenate(leaves))
+        self.margin = np.ascontiguousarray(np.concatenate(margins).T)
+        if self.channel == "train":
+            self.state.rows = len(self.labels)
+
+
+class UpdatingState(CollectingState):
     """Trees of an earlier model, those of the rounds so far looked at again."""
+
+    collector = Came
 
     def begin(self, spec: Spec) -> None:
         """Take over the trees."""
@@ -33,34 +59,16 @@ class UpdatingState(BoostedTreesState):
         if self.earlier is None:
             raise UserError("process_type=update needs an earlier model: give one to go on from")
         self.budget = min(self.budget, len(self.trees) // self.step)
-        self._came: dict[str, Came] = {}
 
     @property
     def step(self) -> int:
         """Trees of a round."""
         return int(self.outputs * self.p.num_parallel_tree)
 
-    def next_pass(self) -> Pass | None:
-        """See which leaves rows come to, then rounds."""
-        for name in ("train", "validation"):
-            if name in ("train", *self.spec.channels) and name not in self._came:
-                came = Came(self, name)
-                return Pass(f"collect {name}", came.update, came.end, channel=name, hold=True)
-        if self.epoch < self.budget and not self.over:
-            return Pass("round", self.round, self.end_round, channel=None, steps=1, epoch=True)
-        return None
-
-    def side(self, split: str) -> Any:
-        """The rows of a channel."""
-        return self._came[split]
-
     def round(self, step: int) -> None:
         """Look at the trees of a round again."""
-        rows, first = self._came["train"], self.epoch * self.step
-        self.learnt.gradients(
-            rows.margin, rows.labels, rows.weights, rows.groups, self._g, self._h, self.epoch,
-            self.spec.seed,
-        )  # fmt: skip
+        rows, first = self.sides["train"], self.epoch * self.step
+        self.differentiate(rows)
         before, behind = self.trees.upto(first), self.trees.since(first + self.step)
         renewed = []
         for t in range(first, first + self.step):
@@ -72,7 +80,7 @@ class UpdatingState(BoostedTreesState):
             if "prune" in self.updaters:
                 tree, heirs = pruned(tree, self.p.gamma, self.p.eta / self.p.num_parallel_tree)
             renewed.append(tree)
-            for came in self._came.values():
+            for came in self.sides.values():
                 came.margin[output] += tree.value[heirs[came.leaves[:, t]]]
         self.trees = Trees.join([before, *renewed, behind])
 
@@ -102,44 +110,6 @@ class UpdatingState(BoostedTreesState):
     def again(self, epochs: int = 1) -> None:
         """There is no more to do."""
         raise UserError("process_type=update: all trees were looked at")
-
-
-class Came:
-    """The rows of a channel: the leaves of all trees that they come to, and their margins."""
-
-    def __init__(self, state: UpdatingState, channel: str) -> None:
-        self.state, self.channel = state, channel
-        self._blocks: list[tuple[Any, ...]] = []
-        self._now = state._model(state.trees.upto(state.epoch * state.step), state.base)
-        self.labels: Any = None
-        self.weights: Any = None
-        self.groups: Any = None
-
-    def update(self, block: Block) -> None:
-        """Take in rows."""
-        state = self.state
-        state.objective.check(block.labels, block.weights, None, block.start)
-        leaves = state.earlier.predict_leaf(block.features, (0, len(state.trees) // state.step))
-        margin = self._now.predict_margin(block.features)
-        rest = {n: c for n, c in block.columns.items() if n != "features"}
-        self._blocks.append((leaves, margin, Block(rest, block.start)))
-
-    def end(self) -> None:
-        """All rows were taken in."""
-        leaves, margins, rest = zip(*self._blocks, strict=True)
-        self._blocks = []
-        self.leaves = np.asfortranarray(np.concatenate(leaves))
-        self.margin = np.ascontiguousarray(np.concatenate(margins).T)
-        columns = Block.join(rest)
-        for name in ("labels", "weights", "groups"):
-            if name in columns:
-                setattr(self, name, columns[name])
-        state = self.state
-        state.objective.check(self.labels, self.weights, self.groups)
-        if self.channel == "train":
-            state.rows = len(self.labels)
-            state._g, state._h = np.empty_like(self.margin), np.empty_like(self.margin)
-        state._came[self.channel] = self
 
 
 def pruned(tree: Trees, gamma: float, eta: float) -> tuple[Trees, NDArray[np.int64]]:
