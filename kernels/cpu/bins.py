@@ -14,13 +14,10 @@ from smalgos._jit import kernel
 from smalgos.kernels.cpu.packed import count_up_to
 from smalgos.kernels.cpu.shared import chunks, readable, run
 
-GROUP = 32  # features whose histograms are summed up together: they stay near the nearest cache
 LAST = np.finfo(np.float32).max  # the last cut, a number that XGBoost's files can hold
-LINE = 8  # int64 of a cache line
 FINE = 16  # cuts that are compared at a time
 ROWS = 8192  # of a task
 AT_ONCE = 256  # rows that stay in cache while all of their columns are taken in turn
-BLOCK = 1024  # cells of histograms that a task finds splits in
 
 
 def cuts_of(
@@ -82,10 +79,7 @@ def cuts_of(
 
 
 class Bins:
-    """Cuts of all features, and how their bins lie in a histogram.
-
-    Features are put in order of their numbers of bins, so that those of a group, whose cells are
-    evenly apart, are much alike.
+    """Cuts of all features.
 
     Parameters
     ----------
@@ -95,33 +89,16 @@ class Bins:
     """
 
     def __init__(self, cuts: list[NDArray[np.float32]], categorical: NDArray[np.bool_]) -> None:
-        counts = np.array([len(c) for c in cuts], np.int64)
-        # A bin more for missing values, in whole lines of cache. Where features begin at equal
-        # places of cache sets, rows that agree in all of them would fight for those: one line more.
-        room = -(-(counts + 1) // LINE) * LINE
-        room += np.where(room % (8 * LINE) == 0, LINE, 0)
-        self.order = np.argsort(-room, kind="stable")
-        self.cuts = [cuts[f] for f in self.order]
-        self.categorical = categorical[self.order]
-        self.bins, room = counts[self.order], room[self.order]
-        self.edges = np.concatenate(self.cuts)
+        self.cuts, self.categorical = cuts, categorical
+        self.bins = np.array([len(c) for c in cuts], np.int64)
+        self.edges = np.concatenate(cuts)
         self.ends = np.cumsum(self.bins) - self.bins  # where those of a feature begin
         self.dtype = np.uint8 if self.bins.max(initial=0) < 256 else np.uint16
-        self.groups = _groups(room)
-        for a, b in zip(self.groups, self.groups[1:], strict=False):
-            room[a:b] = room[a:b].max()
-        self.starts = np.concatenate(([0], np.cumsum(room)))
-        blocks, filled = [0], 0
-        for f, cells in enumerate(room):
-            filled += cells
-            if filled >= BLOCK or f + 1 == len(room):
-                blocks.append(f + 1)
-                filled = 0
-        self.blocks = np.array(blocks, np.int64)
-        widest = -(-int(self.bins.max(initial=1)) // (FINE * FINE)) * FINE
+        numeric = np.flatnonzero(~categorical)
+        widest = -(-int(self.bins[numeric].max(initial=1)) // (FINE * FINE)) * FINE
         self._fine = np.full((len(cuts), widest * FINE), np.inf, np.float32)
-        for f, c in enumerate(self.cuts):
-            self._fine[f, : len(c) - 1] = c[:-1]
+        for f in numeric:
+            self._fine[f, : len(cuts[f]) - 1] = cuts[f][:-1]
         self._coarse = np.ascontiguousarray(self._fine[:, FINE - 1 :: FINE])
 
     @property
@@ -129,17 +106,16 @@ class Bins:
         """Number of features."""
         return len(self.cuts)
 
-    def dense(self, X: NDArray[np.float32], first: int, rows: Any, columns: Any, n: int) -> int:
-        """Bin rows into their places among n.
+    def dense(self, X: NDArray[np.float32], first: int, columns: Any) -> int:
+        """Bin rows into their places.
 
         Parameters
         ----------
         X : ndarray of float32, shape (m, d)
         first : int
             Place of the first row.
-        rows, columns : ndarray, shapes (n * d,), (d, n)
+        columns : ndarray, shape (d, n)
             See `growth.Data`.
-        n : int
 
         Returns
         -------
@@ -151,12 +127,7 @@ class Bins:
 
         def work(part: slice) -> int:
             at = first + part.start
-            return int(
-                _bin_rows(
-                    X[part], self.order, self._coarse, self._fine, self.groups, self.bins, counts,
-                    at, n, rows, columns,
-                )
-            )  # fmt: skip
+            return int(_bin_rows(X[part], self._coarse, self._fine, self.bins, counts, at, columns))
 
         parts = chunks(len(X), ROWS)
         for part, bad in zip(parts, run(work, parts), strict=True):
@@ -164,12 +135,16 @@ class Bins:
                 return part.start + bad
         return -1
 
-    def sparse(self, X: Any) -> tuple[NDArray[np.int32], NDArray[Any], NDArray[np.int64], int]:
+    def sparse(
+        self, X: Any, firsts: NDArray[np.int64]
+    ) -> tuple[NDArray[np.int32], NDArray[Any], NDArray[np.int64], int]:
         """The bins of sparse rows.
 
         Parameters
         ----------
         X : Csr
+        firsts : ndarray of int64, shape (d,)
+            Where features begin in a histogram.
 
         Returns
         -------
@@ -182,27 +157,14 @@ class Bins:
         bad : int
             The first row with an infinite value or a category that is none, or -1.
         """
-        place = np.empty(self.width, np.int64)
-        place[self.order] = np.arange(self.width)
         counts = np.where(self.categorical, self.bins, 0)
         cells, lengths = np.empty(len(X.values), np.int32), np.empty(len(X), np.int64)
         numbers = np.empty(len(X.values), self.dtype)
         entries, bad = _bin_entries(
-            X.values, X.indices, X.offsets, place, self._coarse, self._fine, self.starts,
-            self.bins, counts, cells, numbers, lengths,
+            X.values, X.indices, X.offsets, self._coarse, self._fine, firsts, self.bins, counts,
+            cells, numbers, lengths,
         )  # fmt: skip
         return cells[:entries], numbers[:entries], lengths, int(bad)
-
-
-def _groups(room: NDArray[np.int64]) -> NDArray[np.int64]:
-    """First features of groups: whole fours, cut where cells become much fewer."""
-    firsts, d = [0], len(room)
-    while firsts[-1] < d:
-        a = firsts[-1]
-        alike = int(np.count_nonzero(room[a:] * 2 > room[a]))
-        parts = -(-alike // GROUP)
-        firsts.append(min(a + 4 * -(-alike // (4 * parts)), d))
-    return np.array(firsts, np.int64)
 
 
 @kernel
@@ -224,78 +186,69 @@ def _bin(x, f, coarse, fine, missing, categories):
 
 @kernel
 def _bin_entries(
-    values, indices, offsets, place, coarse, fine, starts, bins, categories, cells, numbers, lengths
+    values, indices, offsets, coarse, fine, firsts, bins, categories, cells, numbers, lengths
 ):  # fmt: skip
     """Bin the entries of sparse rows; (how many were kept, the first bad row or -1).
 
     values, indices, offsets   (nnz,) float32, (nnz,) int32, (m + 1,) int64           in
-    place                      (d,) int64, where a column comes                       in
+    firsts                     (d,) int64, where features begin in a histogram        in
     cells, numbers, lengths    see `Bins.sparse`                                      out
     """
     kept, bad = np.int64(0), np.int64(-1)
     for i in range(len(lengths)):
         before = kept
         for at in range(offsets[i], offsets[i + 1]):
-            x, f = values[at], place[indices[at]]
+            x, f = values[at], np.int64(indices[at])
             if x != x:
                 continue
             k = _bin(x, f, coarse, fine, bins[f], categories[f])
             if k < 0:
                 bad = i if bad < 0 else bad
                 k = np.int64(0)
-            cells[kept], numbers[kept] = starts[f] + k, k
+            cells[kept], numbers[kept] = firsts[f] + k, k
             kept += 1
         lengths[i] = kept - before
     return kept, bad
 
 
 @kernel
-def _bin_rows(X, order, coarse, fine, groups, bins, categories, first, n, rows, columns):
+def _bin_rows(X, coarse, fine, bins, categories, first, columns):
     """Bin rows; the first with an infinite value or a category that is none, or -1.
 
     X              (m, d) float32                                                     in
-    order          (d,) int64, which of its columns comes where                       in
     coarse, fine   (d, w), (d, 16 w) float32, ascending cuts, inf behind them; every
                    sixteenth one in coarse                                            in
-    groups, bins   see `growth.Data`                                                  in
+    bins           (d,) int64                                                         in
     categories     (d,) int64, how many categories a feature has; 0: it has cuts      in
-    first, n       int64, place of the first row, among n
-    rows, columns  see `growth.Data`                                                  out
+    first          int64, place of the first row
+    columns        see `growth.Data`                                                  out
     """
     m, wide = len(X), coarse.shape[1]
     bad = np.int64(-1)
     nothing = (1 << (8 * columns.itemsize)) - 1
     for top in range(0, m, AT_ONCE):
         end = min(top + AT_ONCE, m)
-        for q in range(len(groups) - 1):
-            a, b = groups[q], groups[q + 1]
-            base, width = n * a, b - a
-            for f in range(a, b):
-                column, missing, source, counted = columns[f], bins[f], order[f], categories[f]
-                for i in range(top, end):
-                    x = X[i, source]
-                    at = base + (first + i) * width + f - a
-                    if x != x:
-                        rows[at] = missing
-                        column[first + i] = nothing
-                        continue
-                    # No function for this: numba counts references to its arrays for each value.
-                    if counted:
-                        k = np.int64(x) if 0 <= x < counted else np.int64(-1)
-                        fits = k >= 0 and k == x
-                    else:
-                        k = np.int64(0)
-                        for j in range(0, wide, FINE):
-                            k += count_up_to(coarse, f * wide + j, x)
-                        if k < wide:
-                            k = FINE * k + count_up_to(fine, (f * wide + k) * FINE, x)
-                        else:
-                            k = missing
-                        k = min(k, missing - 1)
-                        fits = abs(x) <= LAST
-                    if not fits:
-                        bad = i if bad < 0 or i < bad else bad
-                        k = np.int64(0)
-                    rows[at] = k
-                    column[first + i] = k
+        for f in range(X.shape[1]):
+            column, last, counted = columns[f], bins[f] - 1, categories[f]
+            for i in range(top, end):
+                x = X[i, f]
+                if x != x:
+                    column[first + i] = nothing
+                    continue
+                # No function for this: numba counts references to its arrays for each value.
+                if counted:
+                    k = np.int64(x) if 0 <= x < counted else np.int64(-1)
+                    fits = k >= 0 and k == x
+                else:
+                    k = np.int64(0)
+                    for j in range(0, wide, FINE):
+                        k += count_up_to(coarse, f * wide + j, x)
+                    # Beyond all cuts: read the last ones again.
+                    j = min(k, wide - 1)
+                    k = min(FINE * k + count_up_to(fine, (f * wide + j) * FINE, x), last)
+                    fits = abs(x) <= LAST
+                if not fits:
+                    bad = i if bad < 0 or i < bad else bad
+                    k = np.int64(0)
+                column[first + i] = k
     return bad

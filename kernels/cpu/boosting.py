@@ -11,6 +11,7 @@ from smalgos._jit import kernel
 from smalgos.errors import UserError
 from smalgos.kernels.cpu import shared, splits
 from smalgos.kernels.cpu.bins import Bins, cuts_of
+from smalgos.kernels.cpu.bundles import Layout, lay_out
 from smalgos.kernels.cpu.crew import Crew
 from smalgos.kernels.cpu.growth import (
     BIN,
@@ -28,20 +29,23 @@ from smalgos.kernels.cpu.growth import (
     say_exactly,
 )
 from smalgos.kernels.cpu.packed import (
-    MOST as MOST_GRADIENT,
-)
-from smalgos.kernels.cpu.packed import (
+    EIGHT,
+    TOGETHER,
     add_leaves,
-    extent,
+    add_roots,
+    extent_of,
     pack_rows,
     sample_rows,
     sum_leaves,
 )
+from smalgos.kernels.cpu.packed import (
+    MOST as MOST_GRADIENT,
+)
 from smalgos.kernels.cpu.shared import chunks, run
 
 __all__ = [
-    "Binned", "Bins", "Grower", "Shape", "Splits", "Tree", "add_margins", "cuts_of", "sampled",
-    "walk",
+    "EIGHT", "Binned", "Bins", "Grower", "Shape", "Splits", "Tree", "add_margins", "cuts_of",
+    "sampled", "walk",
 ]  # fmt: skip
 
 CHUNK = 1 << 16  # rows of a task of simple loops
@@ -53,7 +57,7 @@ POOL = 1 << 25  # cells of the histograms that are kept: 256 MB
 
 
 class Binned:
-    """Rows as bins, by rows and by columns.
+    """Rows as bins, by columns, and when they are learnt from by rows, too.
 
     Parameters
     ----------
@@ -66,21 +70,28 @@ class Binned:
     def __init__(self, bins: Bins, rows: int, *, sparse: bool = False) -> None:
         self.bins, self.n, self.sparse = bins, rows, sparse
         self.filled = 0
-        stored = 0 if sparse else rows * bins.width
-        self.rows = np.empty(stored, bins.dtype)
         self.columns = np.empty((bins.width, 0 if sparse else rows), bins.dtype)
+        self._laid: tuple[Layout, Any] | None = None
         self._parts: list[Any] = []
         self.cells, self.offsets = np.empty(0, np.int32), np.empty(0, np.int64)
         self.column_rows, self.column_bins = np.empty(0, np.int32), np.empty(0, bins.dtype)
         self.column_offsets = np.empty(0, np.int64)
+        if sparse:  # what they lack is missing
+            self._laid = Layout(bins.bins, [], bins.bins), np.empty(0, bins.dtype)
+
+    def by_rows(self) -> tuple[Layout, NDArray[Any]]:
+        """How features lie in a histogram, and the rows as places in it; sparse ones: none."""
+        if self._laid is None:
+            self._laid = lay_out(self.columns, self.bins.bins)
+        return self._laid
 
     def add(self, X: Any) -> int:
         """Take in rows (m, d), dense or sparse; the first that `Bins` refuses, or -1."""
         first, m = self.filled, len(X)
         self.filled += m
         if not self.sparse:
-            return self.bins.dense(X, first, self.rows, self.columns, self.n)
-        cells, numbers, lengths, bad = self.bins.sparse(X)
+            return self.bins.dense(X, first, self.columns)
+        cells, numbers, lengths, bad = self.bins.sparse(X, self.by_rows()[0].firsts)
         self._parts.append((cells, numbers, lengths))
         return bad
 
@@ -95,9 +106,11 @@ class Binned:
         self.offsets = np.concatenate(([0], np.cumsum(lengths, dtype=np.int64)))
         # Kernels take rows without cells for dense ones: where no value is there, one nobody reads.
         self.cells = cells if len(cells) else np.zeros(1, np.int32)
-        features = np.searchsorted(self.bins.starts, cells, side="right") - 1
+        layout = self.by_rows()[0]
+        places = np.searchsorted(layout.firsts[layout.order], cells, side="right") - 1
         table = csr_array(
-            (numbers, features.astype(np.int32), self.offsets), shape=(self.n, self.bins.width)
+            (numbers, layout.order[places].astype(np.int32), self.offsets),
+            shape=(self.n, self.bins.width),
         ).tocsc()
         self.column_bins, self.column_rows = table.data, table.indices.astype(np.int32)
         self.column_offsets = table.indptr.astype(np.int64)
@@ -189,15 +202,15 @@ class Tree:
     def feature(self) -> NDArray[np.int64]:
         """What nodes are split by; 0 in leaves."""
         feature = np.zeros(len(self), np.int64)
-        feature[self.inner] = self.bins.order[self.nodes[self.inner, FEATURE]]
+        feature[self.inner] = self.nodes[self.inner, FEATURE]
         return feature
 
     @property
     def threshold(self) -> NDArray[np.float32]:
         """What is less goes left; 0 in leaves and nodes that are split by categories."""
-        places = self.nodes[:, FEATURE]
-        numeric = (self.child >= 0) & ~self.bins.categorical[places]
-        at = self.bins.ends[places] + self.nodes[:, BIN]
+        feature = self.feature
+        numeric = (self.child >= 0) & ~self.bins.categorical[feature]
+        at = self.bins.ends[feature] + self.nodes[:, BIN]
         return np.where(numeric, self.bins.edges[np.where(numeric, at, 0)], np.float32(0))
 
     @property
@@ -238,6 +251,15 @@ class Tree:
         return Splits(nodes, self.sides)
 
 
+class Root(NamedTuple):
+    """Gradients of a tree to come, packed, and the histogram of all rows."""
+
+    pairs: NDArray[np.int32]  # (n,)
+    scale_g: float
+    scale_h: float
+    histogram: NDArray[np.int64]  # (cells,), or (0,): not known
+
+
 class Splits(NamedTuple):
     """The splits of a tree as its bins see them, to walk other binned rows."""
 
@@ -257,13 +279,13 @@ class Grower:
     def __init__(self, binned: Binned, shape: Shape) -> None:
         self.binned, self.shape = binned, shape
         bins, n, d = binned.bins, binned.n, binned.bins.width
-        order = bins.order
-        categories = bins.categorical.astype(np.uint8)
+        layout, rows = binned.by_rows()
+        self.cells, self.blocks = layout.cells, len(layout.blocks) - 1
         self.data = Data(
-            binned.rows, binned.columns, binned.cells, binned.offsets, binned.column_rows,
-            binned.column_bins, binned.column_offsets, bins.starts.astype(np.uint64), bins.bins,
-            bins.groups, bins.blocks, categories, np.ascontiguousarray(shape.monotone[order]),
-            np.ascontiguousarray(shape.constraints[order]),
+            rows, binned.columns, binned.cells, binned.offsets, binned.column_rows,
+            binned.column_bins, binned.column_offsets, bins.bins, layout.firsts, layout.usual,
+            layout.groups, layout.order, layout.blocks, layout.block_cells,
+            bins.categorical.astype(np.uint8), shape.monotone, shape.constraints,
         )  # fmt: skip
         most = 2 * n - 1
         if shape.depth:
@@ -284,24 +306,25 @@ class Grower:
             self.settings[place] = value
         self._crew: Crew | None = None
         self._work: Work | None = None
+        self._pairs = np.empty((0, n), np.int32)
         self.all = np.ones((1, d), np.uint8)
 
     def _ready(self) -> tuple[Crew, Work]:
         """Threads as many as asked for, and room for them."""
         binned, bins = self.binned, self.binned.bins
-        stored = len(binned.cells) if binned.sparse else len(binned.rows)
+        stored = max(len(self.data.cells), len(self.data.rows))
         members = 1 if stored < SMALL else shared.jobs()
         if self._crew is not None and self._work is not None and self._crew.asked == members:
             return self._crew, self._work
         self.close()
-        n, d, cells = binned.n, bins.width, int(bins.starts[-1])
+        n, d, cells = binned.n, bins.width, self.cells
         parents = max((self.room + 1) // 4, 1)  # that may be open at a time
         batch = int(max(min(BATCH, ROOM // cells, parents), 1))
         if self.shape.lossguide:
             batch = 2
         pool = int(max(min(parents * 2, POOL // cells), 2 * batch + 2))
         room = max(self.room, 4)
-        widest, blocks = int(bins.bins.max()), len(bins.blocks) - 1
+        widest, blocks = int(bins.bins.max()), self.blocks
         tasks = n // ROWS + batch + 8
         categorical = bool(bins.categorical.any())
         self._crew = Crew(members)
@@ -311,7 +334,7 @@ class Grower:
             reals=np.empty((room, 3)),
             counts=np.zeros(8, np.int64),
             leaf=np.empty(n, np.uint16 if room < 1 << 16 else np.uint32),
-            pairs=np.empty(n, np.int32),
+            pairs=np.empty(0, np.int32),
             index=np.empty(n, np.int32),
             left=np.empty(n + 16, np.int32),
             right=np.empty(n + 16, np.int32),
@@ -331,45 +354,76 @@ class Grower:
         self.batch = batch
         return self._crew, self._work
 
-    def grow(
-        self,
-        g: NDArray[np.float32],
-        h: NDArray[np.float32],
-        key: int,
-        *,
-        levels: NDArray[np.uint8] | None = None,
-        steps: int = 0,
-    ) -> Tree:
+    def roots(
+        self, gradients: Sequence[tuple[Any, Any]], keys: Sequence[int], *, steps: int = 0
+    ) -> list[Root]:
+        """Make ready to grow several trees; rows are read once for all of their roots.
+
+        Parameters
+        ----------
+        gradients : list of (ndarray of float32, ndarray of float32), shapes (n,)
+            Gradients and hessians of `EIGHT` trees at most; both 0: the row does not count.
+        keys : list of int
+            What chance depends on.
+        steps : int
+            How many gradients are told apart; 0: as many as there is room for.
+
+        Returns
+        -------
+        list of Root
+            Good until the next call.
+        """
+        n, data = self.binned.n, self.data
+        together = len(keys) > 1 and not self.binned.sparse
+        pairs = self._pairs
+        if len(pairs) < len(keys):
+            pairs = self._pairs = np.zeros((EIGHT if together else len(keys), n), np.int32)
+        scales = [
+            self._pack(g, h, key, own, steps)
+            for (g, h), key, own in zip(gradients, keys, pairs, strict=False)
+        ]
+        histograms: Any = np.empty((len(keys), 0), np.int64)
+        if together:
+
+            def add(part: slice) -> NDArray[np.int64]:
+                histogram = np.zeros(self.cells * EIGHT, np.int64)
+                scratch = np.empty(TOGETHER * EIGHT, np.int32)
+                add_roots(data.rows, data.groups, pairs, part.start, part.stop, scratch, histogram)
+                return histogram
+
+            # A histogram for each thread: sums of integers do not depend on how many there are.
+            parts = run(add, chunks(n, -(-n // shared.jobs())))
+            histograms = np.ascontiguousarray(sum(parts).reshape(-1, EIGHT).T)  # type: ignore
+        return [Root(pairs[i], *scales[i], histograms[i]) for i in range(len(keys))]
+
+    def grow(self, root: Root, key: int, *, levels: NDArray[np.uint8] | None = None) -> Tree:
         """Grow a tree; which leaf each row came to is in `leaf` then.
 
         Parameters
         ----------
-        g, h : ndarray of float32, shape (n,)
-            Gradients and hessians; both 0: the row does not count.
+        root : Root
         key : int
             What chance depends on.
         levels : ndarray of uint8, shape (levels, d), optional
             Features that the nodes of a level may be split by, over and over.
-        steps : int
-            How many gradients are told apart; 0: as many as there is room for.
 
         Returns
         -------
         Tree
         """
         crew, work = self._ready()
-        scale_g, scale_h = self._pack(g, h, key, work.pairs, steps)
+        work = work._replace(pairs=root.pairs)
         settings = self.settings
-        settings[splits.SCALE_G], settings[splits.SCALE_H] = 1 / scale_g, 1 / scale_h
+        settings[splits.SCALE_G], settings[splits.SCALE_H] = 1 / root.scale_g, 1 / root.scale_h
         if levels is not None:
-            work = work._replace(level=np.ascontiguousarray(levels[:, self.binned.bins.order]))
+            work = work._replace(level=levels)
             if not len(work.masks):
                 rows = 2 * self.batch
                 work = work._replace(masks=np.empty((rows, 2, levels.shape[1]), np.uint8))
         with np.errstate(all="ignore"):  # as compiled code does
             crew.run(
                 grow, self.data, work, settings, float(self.shape.bynode),
-                np.uint64(key & 0xFFFFFFFFFFFFFFFF), self.plain,
+                np.uint64(key & 0xFFFFFFFFFFFFFFFF), self.plain, root.histogram,
             )  # fmt: skip
         count = int(work.counts[NODES])
         nodes, reals = work.nodes[:count].copy(), work.reals[:count].copy()
@@ -382,7 +436,7 @@ class Grower:
     def _pack(self, g: Any, h: Any, key: int, pairs: Any, steps: int) -> tuple[float, float]:
         """Round the pairs to integers; by what they were multiplied."""
         parts, n = chunks(len(g), CHUNK), len(g)
-        found = np.array(run(lambda part: extent(g[part], h[part]), parts))
+        found = np.array(run(lambda part: extent_of(g[part], h[part]), parts))
         most_g, most_h = found[:, :2].max(axis=0).tolist()
         sum_g, sum_h = found[:, 3:].sum(axis=0).tolist()
         if not np.isfinite(found).all():
@@ -496,47 +550,42 @@ def walk(binned: Binned, tree: Splits, leaf: NDArray[Any]) -> None:
         Written to.
     """
     bins = binned.bins
-    group = np.searchsorted(bins.groups, np.arange(bins.width), side="right") - 1
-    first = bins.groups[group]
-    places = np.stack([binned.n * first + np.arange(bins.width) - first,
-                       bins.groups[group + 1] - first, bins.starts[:-1], bins.bins])  # fmt: skip
+    firsts = binned.by_rows()[0].firsts if binned.sparse else bins.ends
     categories = bins.categorical.astype(np.uint8)
 
     def work(part: slice) -> None:
         _walk(
-            binned.rows, binned.cells, binned.offsets, places, tree.nodes, tree.sides, categories,
-            part.start, leaf[part],
+            binned.columns, binned.cells, binned.offsets, firsts, bins.bins, tree.nodes, tree.sides,
+            categories, part.start, leaf[part],
         )  # fmt: skip
 
     run(work, chunks(binned.n, CHUNK))
 
 
 @kernel
-def _walk(rows, cells, offsets, places, nodes, sides, categories, first, leaf):
+def _walk(columns, cells, offsets, firsts, bins, nodes, sides, categories, first, leaf):
     """The leaf of each binned row.
 
-    rows, cells, offsets   see `growth.Data`                                          in
-    places                 (4, d) int64: where a feature begins in rows and how far
-                           its values are apart, its first cell, its bins             in
-    nodes, sides           see `Splits`                                               in
-    categories             (d,) uint8                                                 in
-    first                  int64, the first row
-    leaf                   (m,) uint32                                                out
+    columns, cells, offsets, firsts, bins   see `growth.Data`                         in
+    nodes, sides                            see `Splits`                              in
+    categories                              (d,) uint8                                in
+    first                                   int64, the first row
+    leaf                                    (m,) uint32                               out
     """
+    nothing = (1 << (8 * columns.itemsize)) - 1
     for i in range(len(leaf)):
         row, node = first + i, 0
         while nodes[node, 0] >= 0:
             f = nodes[node, 1]
-            missing = places[3, f]
-            k = missing
+            k = nothing
             if len(cells):
-                start = places[2, f]
+                start = firsts[f]
                 for at in range(offsets[row], offsets[row + 1]):
-                    if start <= cells[at] < start + missing:
+                    if start <= cells[at] < start + bins[f]:
                         k = np.int64(cells[at]) - start
             else:
-                k = np.int64(rows[places[0, f] + row * places[1, f]])
-            if k == missing:
+                k = np.int64(columns[f, row])
+            if k == nothing:
                 left = nodes[node, 3]
             elif categories[f]:
                 left = np.int64(sides[node, k])

@@ -41,6 +41,7 @@ from smalgos.kernels.cpu.splits import (
 
 ROWS = 8192  # of a task
 AHEAD = 40  # rows between asking for a row's bins and using them
+WIDE = np.uint64(264)  # cells of columns of 255 bins, see `bundles.Layout`
 LEAST_GAIN = 1e-6
 
 # Columns of `Work.nodes`: its rows in the index, its place in the tree, its split (feature, last
@@ -63,22 +64,25 @@ NODE, BUILT, REST, WANTS, REST_WANTS, CLAIMS, SLOTS, OF, FROM, TO, WENT, TO_LEFT
 class Data(NamedTuple):
     """Binned rows, twice: by rows for histograms, by columns for parting.
 
-    Missing values are bin ``bins[f]`` in `rows` and the greatest number of the type in `columns`.
-    Sparse rows have `cells` instead, places in a histogram, and columns that are unpacked when
-    needed; what they lack is missing.
+    Missing values are the greatest number of the type in `columns`; `rows` are as `bundles.Layout`
+    has them. Sparse rows have `cells` instead, places in a histogram, and columns that are unpacked
+    when needed; what they lack is missing.
     """
 
-    rows: Any  # (n * d,) uint8 or uint16: groups of features behind one another, by rows inside
+    rows: Any  # (n * columns,) uint8 or uint16: groups of columns behind one another
     columns: Any  # (d, n), the same type
     cells: Any  # (entries,) int32
     offsets: Any  # (n + 1,) int64, of rows in cells
     column_rows: Any  # (entries,) int32
     column_bins: Any  # (entries,), the type of columns
     column_offsets: Any  # (d + 1,) int64
-    starts: Any  # (d + 1,) uint64: a feature's first cell of a histogram; even inside a group
-    bins: Any  # (d,) int64
-    groups: Any  # (groups + 1,) int64: first features
-    blocks: Any  # (blocks + 1,) int64: first features of what is a task of finding splits
+    bins: Any  # (d,) int64; the cell behind a feature's is that of missing values
+    firsts: Any  # (d,) int64: a feature's first cell of a histogram
+    usual: Any  # (d,) int64: the bin that is not summed up but the rest; -1: none
+    groups: Any  # (groups, 4) int64, see `bundles.Layout`
+    order: Any  # (d,) int64: features in the order of their cells
+    blocks: Any  # (blocks + 1,) int64: where in the order a task of finding splits begins
+    block_cells: Any  # (blocks + 1,) int64: its first cell
     categories: Any  # (d,) uint8: whether bins are categories
     monotone: Any  # (d,) int64: 1, 0 or -1
     member: Any  # (d,) int64: bit s is set if interaction constraint s has the feature
@@ -109,8 +113,45 @@ class Work(NamedTuple):
     gain: Any  # (members, bins + 8) float64
 
 
+@kernel(inline="always")
+def _add_group(rows, base, width, begin, stride, pairs, index, first, last, histogram):
+    """Add the pairs of rows index[first:last] to the cells of a group of columns, two at a time."""
+    one, two, three, four = np.uint64(1), np.uint64(2), np.uint64(3), np.uint64(4)
+    scattered = np.int64(index[last - 1]) - np.int64(index[first]) != last - 1 - first
+    for i in range(first, last, 2):
+        if scattered:
+            for j in range(min(i + AHEAD, last - 1), min(i + AHEAD + 2, last)):
+                coming = np.uint64(index[j])
+                there = base + coming * width
+                prefetch(rows, there)
+                prefetch(rows, there + width - one)
+                prefetch(pairs, coming)
+        r, s = np.uint64(index[i]), np.uint64(index[min(i + 1, last - 1)])
+        v, w = unpack(pairs[r]), unpack(pairs[s]) if i + 1 < last else np.int64(0)
+        at, also, end = base + r * width, base + s * width, base + r * width + width
+        cell = begin
+        while at + four <= end:
+            histogram[cell + np.uint64(rows[at])] += v
+            histogram[cell + np.uint64(rows[also])] += w
+            histogram[cell + stride + np.uint64(rows[at + one])] += v
+            histogram[cell + stride + np.uint64(rows[also + one])] += w
+            histogram[cell + two * stride + np.uint64(rows[at + two])] += v
+            histogram[cell + two * stride + np.uint64(rows[also + two])] += w
+            histogram[cell + three * stride + np.uint64(rows[at + three])] += v
+            histogram[cell + three * stride + np.uint64(rows[also + three])] += w
+            at += four
+            also += four
+            cell += four * stride
+        while at < end:
+            histogram[cell + np.uint64(rows[at])] += v
+            histogram[cell + np.uint64(rows[also])] += w
+            at += one
+            also += one
+            cell += stride
+
+
 @kernel
-def _add_rows(rows, starts, groups, cells, offsets, pairs, index, first, last, histogram):
+def _add_rows(rows, groups, cells, offsets, pairs, index, first, last, histogram):
     """Add the pairs of rows index[first:last] to a histogram."""
     if len(cells):
         for i in range(first, last):
@@ -119,44 +160,19 @@ def _add_rows(rows, starts, groups, cells, offsets, pairs, index, first, last, h
             for at in range(offsets[r], offsets[r + 1]):
                 histogram[np.uint64(cells[at])] += v
         return
-    n, most = np.uint64(len(pairs)), last - 1
-    one, two, three, four = np.uint64(1), np.uint64(2), np.uint64(3), np.uint64(4)
-    for q in range(len(groups) - 1):
-        a = np.uint64(groups[q])
-        width = np.uint64(groups[q + 1]) - a
-        base = n * a
-        stride = starts[a + one] - starts[a]
-        for i in range(first, last):
-            coming = np.uint64(index[min(i + AHEAD, most)])
-            there = base + coming * width
-            prefetch(rows, there)
-            prefetch(rows, there + width - np.uint64(1))
-            prefetch(pairs, coming)
-            r = np.uint64(index[i])
-            v = unpack(pairs[r])
-            at, end = base + r * width, base + r * width + width
-            cell = starts[a]
-            while at + four <= end:
-                c0 = cell + np.uint64(rows[at])
-                c1 = cell + stride + np.uint64(rows[at + one])
-                c2 = cell + two * stride + np.uint64(rows[at + two])
-                c3 = cell + three * stride + np.uint64(rows[at + three])
-                histogram[c0] += v
-                histogram[c1] += v
-                histogram[c2] += v
-                histogram[c3] += v
-                at += four
-                cell += four * stride
-            while at < end:
-                histogram[cell + np.uint64(rows[at])] += v
-                at += one
-                cell += stride
+    for q in range(len(groups)):
+        base, width = np.uint64(len(pairs) * groups[q, 0]), np.uint64(groups[q, 1])
+        begin, stride = np.uint64(groups[q, 2]), np.uint64(groups[q, 3])
+        if stride == WIDE:  # a constant takes fewer instructions
+            _add_group(rows, base, width, begin, WIDE, pairs, index, first, last, histogram)
+        else:
+            _add_group(rows, base, width, begin, stride, pairs, index, first, last, histogram)
 
 
 @kernel
 def _sum_up(
     entry, member, table, nodes, touched, pool, private,
-    rows, starts, groups, cells, offsets, pairs, index, first, last,
+    rows, groups, cells, offsets, pairs, index, first, last,
 ):  # fmt: skip
     """Add rows to an entry: the first member to come does so in the pool, others apart."""
     slot = nodes[table[entry, BUILT], SLOT]
@@ -167,22 +183,23 @@ def _sum_up(
     histogram = pool[slot] if touched[member, entry] == 1 else private[member, entry]
     if fresh:
         histogram[:] = 0
-    _add_rows(rows, starts, groups, cells, offsets, pairs, index, first, last, histogram)
+    _add_rows(rows, groups, cells, offsets, pairs, index, first, last, histogram)
 
 
 @kernel
 def _find(
-    entry, side, block, member, node, nodes, reals, pool, starts, bins, blocks, categories,
+    entry, side, block, member, node, nodes, reals, pool, firsts, bins, order, blocks, categories,
     monotone, masks, best, chosen, scratch, gain, settings, plain,
 ):  # fmt: skip
     """The best split of a node by the features of a block."""
     histogram = pool[nodes[node, SLOT]]
     total, least, most = nodes[node, SUM], reals[node, LEAST], reals[node, MOST]
     value = -np.inf
-    for f in range(blocks[block], blocks[block + 1]):
+    for place in range(blocks[block], blocks[block + 1]):
+        f = order[place]
         if len(masks) and not masks[entry, side, f]:
             continue
-        first = np.int64(starts[f])
+        first = firsts[f]
         if categories[f]:
             this, b, by, left = best_categories(
                 histogram, first, bins[f], total, settings, least, most, scratch[member, 1],
@@ -193,19 +210,22 @@ def _find(
                 histogram, first, bins[f], total, settings, least, most, monotone[f], plain,
                 scratch[member, 0], gain[member],
             )  # fmt: skip
-        if this > value:
+        found = chosen[entry, side, block]
+        if this > value or (this == value and f < found[0] and this > -np.inf):
             value = this
-            found = chosen[entry, side, block]
             found[0], found[1], found[2], found[3] = f, b, by, left
     best[entry, side, block] = value
 
 
 @kernel
 def _settle(
-    nodes, reals, counts, table, best, chosen, pool, starts, bins, categories, sides, order, ratio,
-    settings,
+    nodes, reals, counts, table, best, chosen, pool, firsts, bins, categories, sides, sorted_bins,
+    ratio, settings,
 ):  # fmt: skip
-    """Keep the best split of each node that wants one over all blocks, if it pays."""
+    """Keep the best split of each node that wants one over all blocks, if it pays.
+
+    Of features whose splits are equally good it is the first.
+    """
     lam, alpha, step = settings[LAMBDA], settings[ALPHA], settings[MAX_STEP]
     scale_g, scale_h = settings[SCALE_G], settings[SCALE_H]
     for entry in range(counts[ENTRIES]):
@@ -216,8 +236,13 @@ def _settle(
             if table[entry, WANTS + side]:
                 score, at = -np.inf, 0
                 for block in range(best.shape[2]):
-                    if best[entry, side, block] > score:
-                        score, at = best[entry, side, block], block
+                    this = best[entry, side, block]
+                    if this > score or (
+                        this == score
+                        and this > -np.inf
+                        and chosen[entry, side, block, 0] < chosen[entry, side, at, 0]
+                    ):
+                        score, at = this, block
                 total = nodes[node, SUM]
                 g, h = gradient_of(total, scale_g), hessian_of(total, scale_h)
                 w = weight_of(g, h, lam, alpha, step, reals[node, LEAST], reals[node, MOST])
@@ -236,11 +261,11 @@ def _settle(
                             sides[node, -1 - choice] = 0
                             continue
                         order_categories(
-                            pool[nodes[node, SLOT]], np.int64(starts[f]), bins[f], settings, order,
+                            pool[nodes[node, SLOT]], firsts[f], bins[f], settings, sorted_bins,
                             ratio,
                         )  # fmt: skip
                         for i in range(choice):
-                            sides[node, order[i]] = 0
+                            sides[node, sorted_bins[i]] = 0
                     continue
             nodes[node, FINAL] = 1
             if nodes[node, SLOT] >= 0:
@@ -438,7 +463,7 @@ def _masks(nodes, counts, table, level, member, masks, listed, share, key):
 
 
 @kernel
-def grow(member, members, ctl, data, work, settings, share, key, plain):
+def grow(member, members, ctl, data, work, settings, share, key, plain, root):
     """Grow a tree.
 
     member, members, ctl   see `crew`
@@ -447,16 +472,16 @@ def grow(member, members, ctl, data, work, settings, share, key, plain):
     share                  float64, of a level's features for each node
     key                    uint64, of the samples of features
     plain                  bool, see `splits.best_threshold`
+    root                   (cells,) int64, the root's histogram, or (0,): to be summed up
     """
-    rows, columns, cells, offsets, starts = (
-        data.rows, data.columns, data.cells, data.offsets, data.starts,
-    )  # fmt: skip
+    rows, columns, cells, offsets = data.rows, data.columns, data.cells, data.offsets
     nodes, reals, counts, table, touched = (
         work.nodes, work.reals, work.counts, work.table, work.touched,
     )  # fmt: skip
     pairs, index, left, right, leaf = work.pairs, work.index, work.left, work.right, work.leaf
     pool, private = work.pool, work.private
-    bins, blocks, groups, categories = data.bins, data.blocks, data.groups, data.categories
+    bins, groups, categories, usual = data.bins, data.groups, data.categories, data.usual
+    firsts, order, blocks, block_cells = data.firsts, data.order, data.blocks, data.block_cells
     monotone, constraints = data.monotone, data.member
     masks, best, chosen = work.masks, work.best, work.chosen
     scratch, gain, sides = work.scratch, work.gain, work.sides
@@ -485,9 +510,13 @@ def grow(member, members, ctl, data, work, settings, share, key, plain):
         for i in range(first, last):
             index[i] = i
             total += unpack(pairs[i])
+        if len(root):
+            if t == 0:
+                pool[nodes[0, SLOT]] = root
+            continue
         _sum_up(
-            np.int64(0), member, table, nodes, touched, pool, private, rows, starts, groups, cells,
-            offsets, pairs, index, first, last,
+            np.int64(0), member, table, nodes, touched, pool, private, rows, groups, cells, offsets,
+            pairs, index, first, last,
         )  # fmt: skip
     atomic_add(nodes.reshape(-1), np.int64(SUM), total)
     while wait(ctl, members):
@@ -503,18 +532,20 @@ def grow(member, members, ctl, data, work, settings, share, key, plain):
             if t < 0:
                 break
             entry, block = t // (len(blocks) - 1), t % (len(blocks) - 1)
-            cell, end = starts[blocks[block]], starts[blocks[block + 1]]
+            cell, end = block_cells[block], block_cells[block + 1]
             histogram = pool[nodes[table[entry, BUILT], SLOT]]
             for other in range(members):
                 if touched[other, entry] == 2:
                     for i in range(cell, end):
                         histogram[i] += private[other, entry, i]
-            if len(cells):  # what rows lack is the rest
-                for f in range(blocks[block], blocks[block + 1]):
-                    rest = nodes[table[entry, BUILT], SUM]
-                    for i in range(starts[f], starts[f] + np.uint64(bins[f])):
+            for place in range(blocks[block], blocks[block + 1]):
+                f = order[place]
+                if usual[f] >= 0:
+                    at, rest = firsts[f] + usual[f], nodes[table[entry, BUILT], SUM]
+                    histogram[at] = 0
+                    for i in range(firsts[f], firsts[f] + bins[f] + 1):
                         rest -= histogram[i]
-                    histogram[starts[f] + np.uint64(bins[f])] = rest
+                    histogram[at] = rest
             for side in range(2):
                 node = table[entry, BUILT + side]
                 if table[entry, WANTS + side]:
@@ -523,14 +554,15 @@ def grow(member, members, ctl, data, work, settings, share, key, plain):
                         for i in range(cell, end):
                             parents[i] -= histogram[i]
                     _find(
-                        entry, side, block, member, node, nodes, reals, pool, starts, bins, blocks,
-                        categories, monotone, masks, best, chosen, scratch, gain, settings, plain,
+                        entry, side, block, member, node, nodes, reals, pool, firsts, bins, order,
+                        blocks, categories, monotone, masks, best, chosen, scratch, gain, settings,
+                        plain,
                     )  # fmt: skip
         if not wait(ctl, members):
             return
         if member == 0:
             _settle(
-                nodes, reals, counts, table, best, chosen, pool, starts, bins, categories,
+                nodes, reals, counts, table, best, chosen, pool, firsts, bins, categories,
                 sides, scratch[0, 1], gain[0], settings,
             )  # fmt: skip
             _plan(nodes, reals, counts, table, len(best) // 2, monotone, constraints, settings)
@@ -591,8 +623,8 @@ def grow(member, members, ctl, data, work, settings, share, key, plain):
                     m = count - went if side else went
                     if m:
                         _sum_up(
-                            entry, member, table, nodes, touched, pool, private, rows, starts,
-                            groups, cells, offsets, pairs, right if side else left, first,
+                            entry, member, table, nodes, touched, pool, private, rows, groups,
+                            cells, offsets, pairs, right if side else left, first,
                             first + m,
                         )  # fmt: skip
     # Rows of leaves that were parted from nodes which live on.

@@ -9,11 +9,14 @@ number of threads nor on how a node's rows came together.
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from smalgos._jit import COMPILED, kernel
 
 MOST = 32000  # of a packed gradient
 LANES = 16
+EIGHT = 8  # int64 of a register, and trees whose roots are summed up together
+TOGETHER = 2048  # rows of pairs that stay in cache meanwhile
 
 if COMPILED:
     from llvmlite import ir
@@ -125,6 +128,29 @@ if COMPILED:
         return sig, codegen
 
     @intrinsic
+    def add_eight(typingctx: Any, histogram: Any, at: Any, pairs: Any, where: Any) -> Any:
+        """Add eight pairs that follow one another to as many entries."""
+        sig = types.void(histogram, at, pairs, where)
+
+        def codegen(context: Any, b: Any, sig: Any, args: Any) -> Any:
+            histogram, at, pairs, where = args
+            narrow, wide = ir.VectorType(I32, EIGHT), ir.VectorType(I64, EIGHT)
+            source = _pointer(context, b, sig.args[2], pairs, where, sig.args[3])
+            eight = b.load(b.bitcast(source, narrow.as_pointer()))
+            eight.align = 4
+            upper = b.sext(b.ashr(eight, _splat(b, I32(16), EIGHT)), wide)
+            lower = b.zext(b.and_(eight, _splat(b, I32(0xFFFF), EIGHT)), wide)
+            more = b.add(b.shl(upper, _splat(b, I64(32), EIGHT)), lower)
+            target = _pointer(context, b, sig.args[0], histogram, at, sig.args[1])
+            target = b.bitcast(target, wide.as_pointer())
+            before = b.load(target)
+            before.align = 8
+            b.store(b.add(before, more), target).align = 8
+            return context.get_dummy_value()
+
+        return sig, codegen
+
+    @intrinsic
     def part(
         typingctx: Any, rows: Any, at: Any, column: Any, low: Any, span: Any,
         left: Any, to_left: Any, right: Any, to_right: Any,
@@ -194,6 +220,10 @@ else:
         pair = int(pair)
         return np.int64(((pair >> 16) << 32) + (pair & 0xFFFF))
 
+    def add_eight(histogram: Any, at: Any, pairs: Any, where: Any) -> None:
+        for lane in range(EIGHT):
+            histogram[int(at) + lane] += unpack(pairs[int(where) + lane])
+
     def part(
         rows: Any, at: Any, column: Any, low: Any, span: Any,
         left: Any, to_left: Any, right: Any, to_right: Any,
@@ -208,16 +238,37 @@ else:
 
 
 @kernel
-def extent(g, h):
-    """(max |g|, max h, min h or 0, sum |g|, sum h) of (n,) float32 arrays, the sums in float64."""
-    most_g, most_h, least_h = np.float32(0), np.float32(0), np.float32(0)
+def extent(g, h, bits_g, bits_h):
+    """(max |g|, max h, min h or 0, sum |g|, sum h), the sums in float64.
+
+    g, h             (n,) float32                                                     in
+    bits_g, bits_h   (n,) int32, the same memory: as integers, which numbers without a
+                     sign are ordered as, the greatest is found by vectors            in
+    """
+    most_g, most_h, signs = np.int32(0), np.int32(0), np.int32(0)
+    for i in range(g.size):
+        most_g = max(most_g, bits_g[i] & np.int32(0x7FFFFFFF))
+        most_h = max(most_h, bits_h[i])
+        signs |= bits_h[i]
     sum_g, sum_h = 0.0, 0.0
     for i in range(g.size):
-        a = abs(g[i])
-        most_g, most_h, least_h = max(most_g, a), max(most_h, h[i]), min(least_h, h[i])
-        sum_g += a
-        sum_h += h[i]
+        sum_g += np.float64(abs(g[i]))
+        sum_h += np.float64(h[i])
+    least_h = np.float32(0)
+    if signs < 0:  # some may be less than 0, or NaN
+        for i in range(g.size):
+            least_h = min(least_h, h[i])
     return most_g, most_h, least_h, sum_g, sum_h
+
+
+def extent_of(
+    g: NDArray[np.float32], h: NDArray[np.float32]
+) -> tuple[float, float, float, float, float]:
+    """(max |g|, max h, min h or 0, sum |g|, sum h) of gradients and hessians (n,)."""
+    g, h = np.ascontiguousarray(g), np.ascontiguousarray(h)
+    most_g, most_h, *rest = extent(g, h, g.view(np.int32), h.view(np.int32))
+    most = np.array([most_g, most_h], np.int32).view(np.float32)
+    return (*most.tolist(), *rest)
 
 
 @kernel
@@ -263,6 +314,41 @@ def sum_leaves(g, h, leaf, sums):
     for i in range(g.size):
         sums[leaf[i], 0] += g[i]
         sums[leaf[i], 1] += h[i]
+
+
+@kernel
+def add_roots(rows, groups, pairs, first, last, together, histogram):
+    """Add rows to the histograms of the roots of eight trees at once.
+
+    rows, groups   see `growth.Data`                                                  in
+    pairs          (8, n) int32, packed gradient pairs                                in
+    first, last    int64, rows
+    together       (TOGETHER * 8,) int32, scratch                                     out
+    histogram      (cells * 8,) int64, those of a cell behind one another             in, out
+    """
+    n, one, eight = pairs.shape[1], np.uint64(1), np.uint64(EIGHT)
+    for top in range(first, last, TOGETHER):
+        count = np.uint64(min(TOGETHER, last - top))
+        for tree in range(EIGHT):
+            for i in range(count):
+                together[i * eight + np.uint64(tree)] = pairs[tree, np.uint64(top) + i]
+        for q in range(len(groups)):
+            width, stride = np.uint64(groups[q, 1]), np.uint64(groups[q, 3])
+            base = np.uint64(n * groups[q, 0]) + np.uint64(top) * width
+            begin = np.uint64(groups[q, 2])
+            for c in range(0, width, 2):  # cells of two columns stay in the nearest cache
+                cell, at = begin + np.uint64(c) * stride, base + np.uint64(c)
+                if np.uint64(c) + one < width:
+                    for i in range(count):
+                        a, b = cell + np.uint64(rows[at]), cell + stride + np.uint64(rows[at + one])
+                        add_eight(histogram, a * eight, together, i * eight)
+                        add_eight(histogram, b * eight, together, i * eight)
+                        at += width
+                else:
+                    for i in range(count):
+                        a = cell + np.uint64(rows[at])
+                        add_eight(histogram, a * eight, together, i * eight)
+                        at += width
 
 
 @kernel

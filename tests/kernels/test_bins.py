@@ -133,23 +133,14 @@ def absent(X):
 
 
 def wanted(X, bins):
-    """(n, d) bins in the order of features that `Bins` chose."""
+    """(n, d) bins."""
     out = np.empty(X.shape, np.int64)
-    for place, f in enumerate(bins.order):
-        if bins.categorical[place]:
-            out[:, place] = [bins.bins[place] if np.isnan(x) else int(x) for x in X[:, f]]
+    for f in range(bins.width):
+        if bins.categorical[f]:
+            out[:, f] = [bins.bins[f] if np.isnan(x) else int(x) for x in X[:, f]]
         else:
-            out[:, place] = [twin.bin_of(x, bins.cuts[place]) for x in X[:, f]]
+            out[:, f] = [twin.bin_of(x, bins.cuts[f]) for x in X[:, f]]
     return out
-
-
-def by_rows(binned):
-    """(n, d), out of groups behind one another."""
-    bins, n = binned.bins, binned.n
-    parts = []
-    for a, z in zip(bins.groups, bins.groups[1:], strict=False):
-        parts.append(binned.rows[n * a : n * z].reshape(n, z - a))
-    return np.concatenate(parts, axis=1)
 
 
 SHAPES = [
@@ -173,24 +164,24 @@ def test_values_come_to_their_bins(n, d, distinct, categories, cut):
         assert sparse.add(absent(X[a : a + cut])) == -1
     dense.done()
     sparse.done()
-    np.testing.assert_array_equal(by_rows(dense), want)
     missing = want == bins.bins
     nothing = np.iinfo(bins.dtype).max
     np.testing.assert_array_equal(dense.columns.T, np.where(missing, nothing, want))
     # Sparse rows: the same, by rows and by columns.
-    assert sparse.rows.size == sparse.columns.size == 0
+    layout, rows = sparse.by_rows()
+    assert rows.size == sparse.columns.size == 0
     np.testing.assert_array_equal(np.diff(sparse.offsets), (~missing).sum(axis=1))
     row = np.repeat(np.arange(n), np.diff(sparse.offsets))
     cells = sparse.cells[: len(row)]
-    place = np.searchsorted(bins.starts, cells, side="right") - 1
-    np.testing.assert_array_equal(cells - bins.starts[place], want[row, place])
+    place = layout.order[np.searchsorted(layout.firsts[layout.order], cells, side="right") - 1]
+    np.testing.assert_array_equal(cells - layout.firsts[place], want[row, place])
     assert not missing[row, place].any()
     for f in range(d):
         part = slice(sparse.column_offsets[f], sparse.column_offsets[f + 1])
         own = np.sort(sparse.column_rows[part])
         np.testing.assert_array_equal(own, np.flatnonzero(~missing[:, f]))
         np.testing.assert_array_equal(sparse.column_bins[part], want[sparse.column_rows[part], f])
-    assert sparse.column_bins.dtype == dense.rows.dtype == bins.dtype
+    assert sparse.column_bins.dtype == dense.columns.dtype == bins.dtype
 
 
 @settings(deadline=None, max_examples=60)
@@ -201,7 +192,9 @@ def test_any_value_comes_to_its_bin(values, most):
     n = len(values)
     binned = Binned(bins, n)
     assert binned.add(values[:, None]) == -1
-    np.testing.assert_array_equal(binned.rows, [twin.bin_of(x, cuts) for x in values])
+    nothing = np.iinfo(bins.dtype).max
+    want = [nothing if np.isnan(x) else twin.bin_of(x, cuts) for x in values]
+    np.testing.assert_array_equal(binned.columns[0], want)
 
 
 @pytest.mark.parametrize("most", [254, 255, 256, 257, 3000])
@@ -211,33 +204,10 @@ def test_more_than_255_bins_take_two_bytes(most):
     assert bins.dtype == (np.uint8 if most < 256 else np.uint16)
     binned = Binned(bins, 3001)
     binned.add(np.append(values, np.float32(np.nan))[:, None])
-    assert binned.rows[-1] == most
+    assert binned.by_rows()[1][-1] == most
     np.testing.assert_array_equal(
-        binned.rows[:-1], np.searchsorted(bins.cuts[0], values, side="right")
+        binned.columns[0, :-1], np.searchsorted(bins.cuts[0], values, side="right")
     )
-
-
-@pytest.mark.parametrize("seed", range(6))
-def test_histograms_are_laid_out(seed):
-    """Cells of a feature are whole lines of cache, evenly apart in a group, and do not overlap."""
-    rng = np.random.default_rng(seed)
-    d = int(rng.integers(1, 90))
-    counts = rng.choice([1, 2, 7, 8, 63, 64, 255], d) if seed % 2 else np.full(d, 255)
-    cuts = [np.append(np.arange(c - 1), b.LAST).astype(np.float32) for c in counts]
-    bins = b.Bins(cuts, np.zeros(d, np.bool_))
-    np.testing.assert_array_equal(np.sort(bins.order), np.arange(d))
-    np.testing.assert_array_equal(bins.bins, counts[bins.order])
-    room = np.diff(bins.starts)
-    assert (room > bins.bins).all()  # one more for what is missing
-    assert (room % b.LINE == 0).all()
-    assert bins.groups[0] == 0
-    assert bins.groups[-1] == d
-    for a, z in zip(bins.groups, bins.groups[1:], strict=False):
-        assert 0 < z - a <= b.GROUP + 4
-        assert len(set(room[a:z])) == 1
-    assert bins.blocks[0] == 0
-    assert bins.blocks[-1] == d
-    assert (np.diff(bins.blocks) > 0).all()
 
 
 # -- what is refused

@@ -11,7 +11,7 @@ from smalgos._jit import COMPILED
 from smalgos.errors import UserError
 from smalgos.formats.block import Csr
 from smalgos.kernels.cpu import bins as b
-from smalgos.kernels.cpu import boosting, growth
+from smalgos.kernels.cpu import boosting, bundles, growth
 from smalgos.kernels.cpu.shared import threads
 from tests.reference import trees as twin
 
@@ -25,6 +25,12 @@ class Exact(boosting.Grower):
     def _pack(self, g, h, key, pairs, steps):
         pairs[:] = (np.rint(g / SCALE).astype(np.int32) << 16) + np.rint(h / SCALE).astype(np.int32)
         return 1 / SCALE, 1 / SCALE
+
+
+def alone(grower, g, h, key, *, levels=None, steps=0):
+    """A tree on its own."""
+    (root,) = grower.roots([(g, h)], [key], steps=steps)
+    return grower.grow(root, key, levels=levels)
 
 
 @pytest.fixture(autouse=True)
@@ -90,7 +96,7 @@ class Grown:
             assert sides[-1] == by
             choice = frozenset(np.flatnonzero(sides[: bins.bins[f]] == 0).tolist())
             assert choice == set(self.tree.right_sets[i])
-        return int(bins.order[f]), choice, bool(by)
+        return f, choice, bool(by)
 
 
 def check(X, bins, categorical, g, h, sparse=False, levels=None, **given):
@@ -100,30 +106,14 @@ def check(X, bins, categorical, g, h, sparse=False, levels=None, **given):
     limits.levels = levels
     rows = binned(X, bins, categorical, sparse)
     grower = Exact(rows, own)
-    tree = grower.grow(
-        (g * SCALE).astype(np.float32), (h * SCALE).astype(np.float32), 5, levels=levels
+    tree = alone(
+        grower, (g * SCALE).astype(np.float32), (h * SCALE).astype(np.float32), 5, levels=levels
     )
     values = np.where(np.isnan(X), bins, X).astype(np.int64)
-    order = rows.bins.order
-
-    # The twin takes features in the order of `Bins`, by which equal gains are settled.
-    placed = twin.Limits(d, **given | {
-        "monotone": np.asarray(limits.monotone)[order],
-        "groups": None if limits.groups is None else
-        [[int(np.flatnonzero(order == f)[0]) for f in group] for group in limits.groups],
-        "levels": None if levels is None else levels[:, order],
-    })  # fmt: skip
-    said = Grown(tree, rows)
-
-    def taken(i):
-        split = said(i)
-        return split and (int(np.flatnonzero(order == split[0])[0]), *split[1:])
-
-    taken.child = said.child
+    taken = Grown(tree, rows)
     nodes = twin.grow(
-        values[:, order], np.array(bins)[order], np.array(categorical)[order],
-        g, h, placed.scaled(SCALE), taken,
-    )  # fmt: skip
+        values, np.array(bins), np.array(categorical), g, h, limits.scaled(SCALE), taken
+    )
     leaf = np.empty(n, np.int64)
     assert len(nodes) == len(tree.child)
     for i, node in enumerate(nodes):
@@ -134,8 +124,8 @@ def check(X, bins, categorical, g, h, sparse=False, levels=None, **given):
         else:
             leaf[node.rows] = i
         np.testing.assert_array_equal([tree.g[i], tree.h[i]], node.sums * SCALE)
-        want = placed.weight(*(node.sums * SCALE), node.bounds)
-        if node.sums[1] * SCALE < placed.min_child_weight:  # a light root says nothing
+        want = limits.weight(*(node.sums * SCALE), node.bounds)
+        if node.sums[1] * SCALE < limits.min_child_weight:  # a light root says nothing
             assert i == 0
             want = 0.0
         assert tree.weight[i] == pytest.approx(want, rel=1e-9, abs=1e-12)
@@ -159,6 +149,9 @@ def problems(draw):
         kinds == "categories" or (kinds == "both" and draw(st.booleans())) for _ in range(d)
     ]
     X = np.stack([rng.integers(0, k, n) for k in bins], axis=1).astype(np.float32)
+    if draw(st.booleans()):  # columns that can be bundled, or nearly
+        owner = rng.integers(0, d, n)[:, None]
+        X[(owner != np.arange(d)) & (rng.random((n, d)) < draw(st.sampled_from([0.9, 1.0])))] = 0
     X[rng.random((n, d)) < draw(st.sampled_from([0.0, 0.1, 0.6]))] = np.nan
     wide = draw(st.sampled_from([2, 30]))
     g, h = rng.integers(-wide, wide + 1, n), rng.integers(draw(st.integers(0, 1)), 6, n)
@@ -232,7 +225,7 @@ def grown(rows, g, h, n_jobs, monkeypatch, own, **limits):
         monkeypatch.setattr(boosting, name, value)
     with threads(n_jobs):
         grower = Exact(rows, own)
-        tree = grower.grow((g * SCALE).astype(np.float32), (h * SCALE).astype(np.float32), 5)
+        tree = alone(grower, (g * SCALE).astype(np.float32), (h * SCALE).astype(np.float32), 5)
         leaf = grower.leaf.copy()
         grower.close()
     said = [tree.child, tree.feature, tree.threshold, tree.default_left, tree.gain, tree.g, tree.h]
@@ -296,7 +289,7 @@ def test_more_than_65535_nodes():
     rows = binned(X, [300, 234], [False, False], False)
     _, own = shape(2, reg_lambda=0.0)
     grower = Exact(rows, own)
-    tree = grower.grow((g * SCALE).astype(np.float32), np.full(n, SCALE, np.float32), 1)
+    tree = alone(grower, (g * SCALE).astype(np.float32), np.full(n, SCALE, np.float32), 1)
     assert len(tree.child) > 100_000
     # Rows go on being parted until those of a leaf agree.
     leaf, leaves = grower.leaf, np.flatnonzero(tree.child < 0)
@@ -359,7 +352,7 @@ def test_a_share_of_the_features_for_each_node():
     for key in range(keys):
         grower = Exact(rows, own._replace(bynode=0.5))
         key = (key * 0x9E3779B97F4A7C15) & 0xFFFFFFFFFFFFFFFF
-        tree = grower.grow((g * SCALE).astype(np.float32), (h * SCALE).astype(np.float32), key)
+        tree = alone(grower, (g * SCALE).astype(np.float32), (h * SCALE).astype(np.float32), key)
         counts[tree.feature[0]] += 1
         grower.close()
     # The best feature of two drawn out of four: 3/6, 2/6, 1/6, never.
@@ -367,7 +360,7 @@ def test_a_share_of_the_features_for_each_node():
     np.testing.assert_allclose(share, [1 / 2, 1 / 3, 1 / 6, 0], atol=0.1)
     assert share[3] == 0
     grower = Exact(rows, own._replace(depth=6, bynode=0.5))
-    tree = grower.grow((g * SCALE).astype(np.float32), (h * SCALE).astype(np.float32), 3)
+    tree = alone(grower, (g * SCALE).astype(np.float32), (h * SCALE).astype(np.float32), 3)
     assert len(set(tree.feature[1:][tree.child[1:] >= 0])) > 2  # nodes of a tree draw anew
     grower.close()
 
@@ -388,7 +381,7 @@ def test_whole_hessians_are_exact():
         h = rng.integers(1, 4, n).astype(np.float32) / 2
         _, own = shape(3, depth=2, min_child_weight=float(h.sum()))
         grower = boosting.Grower(rows, own)
-        tree = grower.grow(rng.standard_normal(n).astype(np.float32), h, 77)
+        tree = alone(grower, rng.standard_normal(n).astype(np.float32), h, 77)
         assert tree.h[0] == h.sum(dtype=np.float64)
         leaf = np.unique(grower.leaf)
         np.testing.assert_array_equal(tree.h[leaf], np.bincount(grower.leaf, h)[leaf])
@@ -404,7 +397,7 @@ def test_children_of_exactly_min_child_weight(count):
     rows = binned(X, [10], [False], False)
     for key in range(20):
         grower = boosting.Grower(rows, own)
-        tree = grower.grow(g, np.ones(n, np.float32), key * 12345)
+        tree = alone(grower, g, np.ones(n, np.float32), key * 12345)
         assert tree.child[0] == 1
         assert tree.h[1] == count
         grower.close()
@@ -418,7 +411,7 @@ def test_gradients_of_any_size(scale):
     h = (rng.random(n) * scale).astype(np.float32)
     _, own = shape(3, depth=3, reg_lambda=0.0)
     grower = boosting.Grower(rows, own)
-    tree = grower.grow(g, h, 3)
+    tree = alone(grower, g, h, 3)
     leaves = tree.child < 0
     for sums, x in ((tree.g, g), (tree.h, h)):
         want = np.bincount(grower.leaf, x, len(leaves))
@@ -435,11 +428,11 @@ def test_gradients_that_are_none_are_refused(bad):
         grower = boosting.Grower(rows, shape(3)[1])
         x[30] = bad
         with pytest.raises(UserError, match="not finite"):
-            grower.grow(g, h, 1)
+            alone(grower, g, h, 1)
         x[30] = 1
     h[49] = -1e-3
     with pytest.raises(UserError, match="a hessian is negative"):
-        grower.grow(g, h, 1)
+        alone(grower, g, h, 1)
 
 
 def test_sums_of_many_rows_do_not_overflow():
@@ -448,7 +441,7 @@ def test_sums_of_many_rows_do_not_overflow():
     g = np.full(n, 3.0, np.float32)
     grower = boosting.Grower(rows, shape(1, depth=1)[1])
     for sign in (1, -1):
-        tree = grower.grow(sign * g, 7 * g, 3)
+        tree = alone(grower, sign * g, 7 * g, 3)
         assert tree.g[0] == pytest.approx(sign * 3.0 * n, rel=1e-4)
         assert tree.h[0] == pytest.approx(21.0 * n, rel=1e-4)
     grower.close()
@@ -462,7 +455,7 @@ def test_leaves_of_coarse_gradients_are_refitted(steps):
     h = rng.random(n).astype(np.float32)
     limits, own = shape(3, depth=3, reg_alpha=0.5, max_delta_step=0.4, monotone=[1, 0, 0])
     grower = boosting.Grower(rows, own)
-    tree = grower.grow(g, h, 3, steps=steps)
+    tree = alone(grower, g, h, 3, steps=steps)
     assert len(tree.child) > 3
     scale = (steps // 2) / float(np.abs(g).max())
     np.testing.assert_allclose(tree.g * scale, np.rint(tree.g * scale), atol=1e-3)
@@ -491,6 +484,56 @@ def test_margins_get_what_leaves_say(monkeypatch):
         np.testing.assert_array_equal(got, margin + values[leaf])
 
 
+def test_bundles_change_no_tree(monkeypatch):
+    """Nor does the order of features in a histogram settle which of equal splits is taken."""
+    rng = np.random.default_rng(11)
+    n = MANY
+    level = rng.integers(0, 9, n)
+    X = np.hstack([level[:, None] == np.arange(9), rng.integers(0, 6, (n, 3))]).astype(np.float32)
+    X[:, 3] = X[:, 5]  # the same split twice
+    bins = [2] * 9 + [6] * 3
+    g = (rng.standard_normal(n) + 3 * (level % 3) - 3).astype(np.float32)
+    h = np.ones(n, np.float32)
+    trees = []
+    for kept in (True, False):
+        if not kept:
+            monkeypatch.setattr(bundles, "_plan", lambda c, b: ([], np.full(len(b), -1)))
+        rows = binned(X, bins, [False] * 12, False)
+        assert len(rows.by_rows()[0].columns) == (5 if kept else 12)
+        grower = boosting.Grower(rows, shape(12, depth=5)[1])
+        trees.append(alone(grower, g, h, 3))
+        grower.close()
+    for name in ("nodes", "reals"):
+        one, other = (getattr(tree, name) for tree in trees)
+        columns = [i for i in range(one.shape[1]) if name == "reals" or i != growth.SLOT]
+        np.testing.assert_array_equal(one[:, columns], other[:, columns])
+
+
+@pytest.mark.parametrize("count", [2, 3, 8])
+def test_trees_whose_roots_are_summed_up_together(count):
+    X, bins, categorical, g, h = signal(12, MANY, 5)
+    rows = binned(X, bins, categorical, False)
+    grower = boosting.Grower(rows, shape(5, depth=3)[1])
+    rng = np.random.default_rng(0)
+    gradients = [
+        (
+            g.astype(np.float32) + rng.standard_normal(len(g)).astype(np.float32),
+            h.astype(np.float32),
+        )
+        for _ in range(count)
+    ]
+    keys = list(range(count))
+    together = [
+        grower.grow(root, key)
+        for root, key in zip(grower.roots(gradients, keys), keys, strict=True)
+    ]
+    for tree, pair, key in zip(together, gradients, keys, strict=True):
+        own = alone(grower, *pair, key)
+        for name in ("child", "feature", "threshold", "g", "h", "weight"):
+            np.testing.assert_array_equal(getattr(tree, name), getattr(own, name))
+    grower.close()
+
+
 @pytest.mark.parametrize("sparse", [False, True])
 def test_other_rows_walk_as_thresholds_say(sparse):
     """Missing values, and rows whose values no training row had."""
@@ -498,7 +541,7 @@ def test_other_rows_walk_as_thresholds_say(sparse):
     categorical = [False, True, False, False]
     rows = binned(X, bins, categorical, sparse)
     grower = Exact(rows, shape(4, depth=5)[1])
-    tree = grower.grow((g * SCALE).astype(np.float32), (h * SCALE).astype(np.float32), 5)
+    tree = alone(grower, (g * SCALE).astype(np.float32), (h * SCALE).astype(np.float32), 5)
     rng = np.random.default_rng(9)
     other = rng.uniform(-3, 12, (150, 4)).astype(np.float32)
     other[:, 1] = rng.integers(0, 9, 150)
@@ -529,8 +572,8 @@ def test_trees_together():
     rows = binned(X, bins, [True, False, True], False)
     grower = Exact(rows, shape(3, depth=3)[1])
     h = (h * SCALE).astype(np.float32)
-    one = grower.grow(np.zeros(100, np.float32), h, 1)
-    other = grower.grow((g * SCALE).astype(np.float32), h, 1)
+    one = alone(grower, np.zeros(100, np.float32), h, 1)
+    other = alone(grower, (g * SCALE).astype(np.float32), h, 1)
     assert len(one) == 1
     assert other.right_sets
     for parts in ([one, other], [other, one], [other, other]):
@@ -565,7 +608,7 @@ def test_a_fault_in_one_member_ends_the_others(monkeypatch):
         with threads(3):
             grower = Exact(rows, shape(3, depth=6)[1])
             try:
-                grower.grow(g.astype(np.float32), h.astype(np.float32), 1)
+                alone(grower, g.astype(np.float32), h.astype(np.float32), 1)
             except RuntimeError as error:
                 caught.append(str(error))
             grower.close()

@@ -145,9 +145,12 @@ def test_copies(dtype):
 
 def test_extent():
     g, h = np.array([1, -3, 2], np.float32), np.array([0, 0.5, 4], np.float32)
-    assert packed.extent(g, h) == (3, 4, 0, 6, 4.5)
-    assert packed.extent(g, -h) == (3, 0, -4, 6, -4.5)
-    assert packed.extent(g[:0], h[:0]) == (0, 0, 0, 0, 0)
+    assert packed.extent_of(g, h) == (3, 4, 0, 6, 4.5)
+    assert packed.extent_of(g, -h) == (3, 0, -4, 6, -4.5)
+    assert not np.isfinite(packed.extent_of(g, np.array([1, np.nan, 2], np.float32))[1])
+    assert not np.isfinite(packed.extent_of(np.array([1, -np.nan, 2], np.float32), h)[0])
+    assert packed.extent_of(g, np.array([1, -np.inf, 2], np.float32))[2] == -np.inf
+    assert packed.extent_of(g[:0], h[:0]) == (0, 0, 0, 0, 0)
 
 
 # -- samples

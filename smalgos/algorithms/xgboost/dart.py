@@ -125,10 +125,8 @@ def splits_of(trees: Any, t: int, bins: Any, k: Any) -> Any:
     nodes = np.zeros((len(child), 4), np.int64)
     nodes[:, 0] = child
     nodes[:, 3] = trees.default_left[part]
-    place = np.empty(bins.width, np.int64)
-    place[bins.order] = np.arange(bins.width)
     inner = np.flatnonzero(child >= 0)
-    nodes[inner, 1] = place[trees.feature[part][inner]]
+    nodes[inner, 1] = trees.feature[part][inner]
     categorical = bool(bins.categorical.any())
     widest = int(bins.bins.max())
     sides = np.ones((len(child), widest + 1) if categorical else (1, 1), np.uint8)

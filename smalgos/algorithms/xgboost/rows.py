@@ -56,13 +56,9 @@ class Rows:
             return (
                 f"feature {int(np.argmax(np.isinf(values)))} is infinite: mend it, or leave it out"
             )
-        for place, f in enumerate(self.bins.order.tolist()):
-            x, most = values[f], int(self.bins.bins[place])
-            if (
-                self.bins.categorical[place]
-                and not np.isnan(x)
-                and not (0 <= x < most and x % 1 == 0)
-            ):
+        for f in np.flatnonzero(self.bins.categorical).tolist():
+            x, most = values[f], int(self.bins.bins[f])
+            if not np.isnan(x) and not (0 <= x < most and x % 1 == 0):
                 return (
                     f"feature {f} is {x:g}: a category must be a whole number from 0 to "
                     f"{most - 1}, the greatest one of the training rows"

@@ -2,6 +2,7 @@
 
 import dataclasses
 import hashlib
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -278,20 +279,19 @@ class BoostedTreesState(State):
         """Grow the trees of a round."""
         rows = self._train
         assert rows is not None
-        p, g, h = self.p, self._g, self._h
+        p = self.p
         if self._grower is None:
             self._grower = self.k.Grower(rows.binned, shape_of(self))
         dropped = self.dart.drop(self.before + self.epoch) if self.dart is not None else []
         self.differentiate(rows)
         added: list[tuple[Any, NDArray[np.float32], int]] = []
-        for output in range(self.outputs):
-            before = rows.margin[output].copy() if self.learnt.adaptive else None
-            for fellow in range(p.num_parallel_tree):
-                key = self._key("tree", output, fellow)
-                tree = self._tree(g[output], h[output], key)
+        jobs = [(o, fellow) for o in range(self.outputs) for fellow in range(p.num_parallel_tree)]
+        before = rows.margin.copy() if self.learnt.adaptive else None
+        for first in range(0, len(jobs), self.k.EIGHT):
+            for output, tree in self._trees(jobs[first : first + self.k.EIGHT]):
                 weight = tree.weight
                 if before is not None:
-                    weight = self._adapted(tree, rows.labels - before, rows.weights, output)
+                    weight = self._adapted(tree, rows.labels - before[output], rows.weights, output)
                 values = (weight * (p.eta / p.num_parallel_tree)).astype(np.float32)
                 self._grown.append((tree, values, output))
                 added.append((tree, values, output))
@@ -310,15 +310,23 @@ class BoostedTreesState(State):
             self.before + self.epoch, self.spec.seed,
         )  # fmt: skip
 
-    def _tree(self, g: Any, h: Any, key: int) -> Any:
-        p = self.p
+    def _trees(self, jobs: list[tuple[int, int]]) -> Iterator[tuple[int, Any]]:
+        """Trees of outputs, each with its output, one after another."""
+        p, steps = self.p, self.p.num_grad_quant_bins
+        keys = [self._key("tree", *job) for job in jobs]
+        pairs = [(self._g[output], self._h[output]) for output, _ in jobs]
         if p.subsample < 1:
-            by_gradient = p.sampling_method == "gradient_based"
-            g, h = self.k.sampled(g, h, p.subsample, key, p.reg_lambda if by_gradient else None)
-        tree = self._grower.grow(g, h, key, levels=self._levels(key), steps=p.num_grad_quant_bins)
-        if 0 < p.num_grad_quant_bins < COARSE:
-            tree = self._grower.refit(tree, g, h)
-        return tree
+            way = p.reg_lambda if p.sampling_method == "gradient_based" else None
+            pairs = [
+                self.k.sampled(g, h, p.subsample, key, way)
+                for (g, h), key in zip(pairs, keys, strict=True)
+            ]
+        roots = self._grower.roots(pairs, keys, steps=steps)
+        for (output, _), root, key, (g, h) in zip(jobs, roots, keys, pairs, strict=True):
+            tree = self._grower.grow(root, key, levels=self._levels(key))
+            if 0 < steps < COARSE:
+                tree = self._grower.refit(tree, g, h)
+            yield output, tree
 
     def _adapted(self, tree: Any, residuals: Any, weights: Any, output: int) -> Any:
         """Leaves that say a quantile of their rows' residuals."""
