@@ -512,7 +512,9 @@ def grow(member, members, ctl, data, work, settings, share, key, plain, root):
             total += unpack(pairs[i])
         if len(root):
             if t == 0:
-                pool[nodes[0, SLOT]] = root
+                slot = nodes[0, SLOT]
+                for i in range(len(root)):
+                    pool[slot, i] = root[i]
             continue
         _sum_up(
             np.int64(0), member, table, nodes, touched, pool, private, rows, groups, cells, offsets,
