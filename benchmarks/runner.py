@@ -45,6 +45,10 @@ class Cell:
         Interpreter of another environment; None with a `missing` says why there is none.
     missing : str
         Why the cell cannot run.
+    rounds : int, optional
+        Of one that is slow and far from the fastest: no more than so many.
+    seeded : bool
+        Whether the call takes the number of the round as its ``seed``; quality is the median.
     """
 
     library: str
@@ -53,6 +57,8 @@ class Cell:
     settings: str = ""
     python: str | None = None
     missing: str = ""
+    rounds: int | None = None
+    seeded: bool = False
 
 
 @dataclass(frozen=True)
@@ -166,14 +172,19 @@ def run_case(
     answers: dict[int, list[dict[str, Any]]] = {i: [] for i in range(len(case.cells))}
     for r in range(case.rounds or rounds):
         for i in list(answers)[:: -1 if r % 2 else 1]:
+            cell = case.cells[i]
             if answers[i] and "seconds" not in answers[i][-1]:
                 continue  # what failed once is not tried again
-            answer = run_cell(case.cells[i], threads)
+            if cell.rounds is not None and r >= cell.rounds:
+                continue
+            if cell.seeded:
+                cell = dataclasses.replace(cell, arguments=cell.arguments | {"seed": r})
+            answer = run_cell(cell, threads)
             answers[i].append(answer)
             told = (
                 f"{answer['seconds']:.3f} s" if "seconds" in answer else answer.get("status", "ok")
             )
-            say(f"  {case.name}, round {r + 1}: {case.cells[i].library}: {told}")
+            say(f"  {case.name}, round {r + 1}: {cell.library}: {told}")
     rows = []
     for i, cell in enumerate(case.cells):
         if "figures" in answers[i][-1]:

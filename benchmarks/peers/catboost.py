@@ -12,16 +12,17 @@ from benchmarks.measure import measured, threads
 VERSION = {"version": version("catboost")}
 
 
-def make(rounds: int, depth: int, classes: int) -> Any:
+def make(rounds: int, depth: int, classes: int, seed: int = 0) -> Any:
     """What all peers are given, as CatBoost spells it; its trees are symmetric."""
     return catboost.CatBoostClassifier(
         iterations=rounds, learning_rate=0.1, depth=depth, border_count=254, l2_leaf_reg=1,
         bootstrap_type="No", thread_count=threads(), verbose=False, allow_writing_files=False,
+        random_seed=seed,
         loss_function="MultiClass" if classes > 2 else "Logloss",
     )  # fmt: skip
 
 
-def fit(folder: str, kind: str, rounds: int, depth: int, leaves: int = 0) -> dict:
+def fit(folder: str, kind: str, rounds: int, depth: int, leaves: int = 0, seed: int = 0) -> dict:
     """Binning and training."""
     X, y, X_val, y_val, classes = rows_of(folder, kind)
     columns: dict[str, Any] = {}
@@ -32,7 +33,7 @@ def fit(folder: str, kind: str, rounds: int, depth: int, leaves: int = 0) -> dic
         X, X_val = (pd.DataFrame(x).astype({f: int for f in range(10)}) for x in (X, X_val))
 
     def work(X: Any = X, y: Any = y, rounds: int = rounds) -> Any:
-        return make(rounds, depth, classes).fit(X, y, **columns)
+        return make(rounds, depth, classes, seed).fit(X, y, **columns)
 
     told = measured(lambda: work(), warm=lambda: work(*warm_rows(X, y), 2))
     p = told["value"].predict_proba(X_val)

@@ -12,23 +12,27 @@ from benchmarks.measure import measured, threads
 VERSION = {"version": version("lightgbm")}
 
 
-def settings(rounds: int, depth: int, leaves: int, quantised: bool, classes: int) -> dict[str, Any]:
+def settings(
+    rounds: int, depth: int, leaves: int, quantised: bool, classes: int, seed: int = 0
+) -> dict[str, Any]:
     """What all peers are given, as LightGBM spells it."""
     given: dict[str, Any] = {
         "objective": "multiclass" if classes > 2 else "binary", "learning_rate": 0.1,
         "num_leaves": leaves or 2**depth, "max_depth": depth or -1, "max_bin": 255,
         "min_data_in_leaf": 1, "min_sum_hessian_in_leaf": 1, "lambda_l2": 1,
         "num_threads": threads(), "verbosity": -1, "use_quantized_grad": quantised,
+        "seed": seed,
     }  # fmt: skip
     return given | ({"num_class": classes} if classes > 2 else {})
 
 
 def fit(
-    folder: str, kind: str, rounds: int, depth: int, leaves: int = 0, quantised: bool = False
-) -> dict:
+    folder: str, kind: str, rounds: int, depth: int, leaves: int = 0, quantised: bool = False,
+    seed: int = 0,
+) -> dict:  # fmt: skip
     """Binning and training."""
     X, y, X_val, y_val, classes = rows_of(folder, kind)
-    given = settings(rounds, depth, leaves, quantised, classes)
+    given = settings(rounds, depth, leaves, quantised, classes, seed)
     categories = list(range(10)) if kind == "categories" else "auto"
 
     def work(X: Any = X, y: Any = y, rounds: int = rounds) -> Any:

@@ -222,8 +222,9 @@ def fit_pca(folder: str, components: int) -> dict:
 
 
 def fit_boosted_trees(
-    folder: str, kind: str, rounds: int, depth: int, leaves: int = 0, steps: int = 0
-) -> dict:
+    folder: str, kind: str, rounds: int, depth: int, leaves: int = 0, steps: int = 0,
+    seed: int = 0,
+) -> dict:  # fmt: skip
     """Binning and training."""
     from smalgos import BoostedTreesClassifier
 
@@ -231,6 +232,7 @@ def fit_boosted_trees(
     settings = {
         "eta": 0.1, "max_depth": depth, "max_leaves": leaves, "num_grad_quant_bins": steps,
         "grow_policy": "lossguide" if leaves else "depthwise", "n_jobs": threads(),
+        "random_state": seed,
         "categorical_features": list(range(10)) if kind == "categories" else None,
     }  # fmt: skip
     told = measured(

@@ -66,23 +66,25 @@ def read_libsvm(path: str) -> dict:
     return VERSION | told | {"quality": {"sum": float(told["value"].data.sum(dtype=np.float64))}}
 
 
-def boosted_trees(kind: str, rounds: int, depth: int, leaves: int):
+def boosted_trees(kind: str, rounds: int, depth: int, leaves: int, seed: int = 0):
     """What all peers are given, as HistGradientBoostingClassifier spells it."""
     from sklearn.ensemble import HistGradientBoostingClassifier
 
     return HistGradientBoostingClassifier(
         learning_rate=0.1, max_iter=rounds, max_depth=depth or None, max_leaf_nodes=leaves or None,
         l2_regularization=1, min_samples_leaf=1, max_bins=255, early_stopping=False,
-        categorical_features=list(range(10)) if kind == "categories" else None,
+        random_state=seed, categorical_features=list(range(10)) if kind == "categories" else None,
     )  # fmt: skip
 
 
-def fit_boosted_trees(folder: str, kind: str, rounds: int, depth: int, leaves: int = 0) -> dict:
+def fit_boosted_trees(
+    folder: str, kind: str, rounds: int, depth: int, leaves: int = 0, seed: int = 0
+) -> dict:
     """Binning and training."""
     X, y, X_val, y_val, classes = rows_of(folder, kind)
 
     def work(X=X, y=y, rounds=rounds):
-        return boosted_trees(kind, rounds, depth, leaves).fit(X, y)
+        return boosted_trees(kind, rounds, depth, leaves, seed).fit(X, y)
 
     told = measured(lambda: work(), warm=lambda: work(*warm_rows(X, y), 2))
     p = told["value"].predict_proba(X_val)

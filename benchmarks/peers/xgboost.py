@@ -19,21 +19,22 @@ def read_libsvm(path: str) -> dict:
     return told | VERSION
 
 
-def settings(depth: int, leaves: int, classes: int) -> dict[str, Any]:
+def settings(depth: int, leaves: int, classes: int, seed: int = 0) -> dict[str, Any]:
     """What all peers are given, as XGBoost spells it."""
     given: dict[str, Any] = {
         "objective": "multi:softprob" if classes > 2 else "binary:logistic", "eta": 0.1,
         "max_depth": depth, "max_bin": 256, "tree_method": "hist", "nthread": threads(),
+        "seed": seed,
     }  # fmt: skip
     if leaves:
         given |= {"grow_policy": "lossguide", "max_leaves": leaves}
     return given | ({"num_class": classes} if classes > 2 else {})
 
 
-def fit(folder: str, kind: str, rounds: int, depth: int, leaves: int = 0) -> dict:
+def fit(folder: str, kind: str, rounds: int, depth: int, leaves: int = 0, seed: int = 0) -> dict:
     """Binning and training."""
     X, y, X_val, y_val, classes = rows_of(folder, kind)
-    given = settings(depth, leaves, classes)
+    given = settings(depth, leaves, classes, seed)
     types = ["c"] * 10 + ["q"] * (X.shape[1] - 10) if kind == "categories" else None
     more: dict[str, Any] = {"feature_types": types, "enable_categorical": types is not None}
 
