@@ -95,19 +95,20 @@ def cases(folder: Path, size: str) -> list[Case]:
 
 
 def of_fastest(case: str, library: str = OURS, *, of: tuple[str, ...] = tuple(PEERS)) -> Any:
-    """Our seconds over those of the fastest peer, of those that ran as often as ours."""
+    """Our seconds over those of the fastest peer; medians, where one ran less often than ours."""
 
     def figure(results: Results) -> float | None:
         ours = results.row(case, library)
-        peers = [results.row(case, peer) for peer in of]
-        if ours is None or not ours.ok or ours.ratio is None:
+        if ours is None or not ours.ok or not ours.seconds or ours.ratio is None:
             return None
         ratios = [
-            r.ratio
-            for r in peers
-            if r is not None and r.ok and r.ratio is not None and r.rounds == ours.rounds
+            r.ratio / ours.ratio
+            if r.rounds == ours.rounds and r.ratio
+            else r.seconds / ours.seconds
+            for r in (results.row(case, peer) for peer in of)
+            if r is not None and r.ok and r.seconds
         ]
-        return ours.ratio / min(ratios) if ratios else None
+        return 1 / min(ratios) if ratios else None
 
     return figure
 
