@@ -27,3 +27,13 @@ def distance(folder: str, fitted: object) -> dict[str, float]:
         "singular values": float(np.abs(fitted.singular_values_ / s - 1).max()),
         "angle": float(np.linalg.norm(residual, 2)),
     }
+
+
+def lost(folder: str, fitted: object) -> dict[str, float]:
+    """Share of the variance that as many exact components retain, and these do not."""
+    X, s = of(folder, "X", "s")
+    v, mean = fitted.components_.astype(np.float64).T, X.mean(axis=0, dtype=np.float64)
+    retained = sum(
+        float(np.sum(((X[a : a + 5_000] - mean) @ v) ** 2)) for a in range(0, len(X), 5_000)
+    )
+    return {"lost": 1 - retained / float(np.sum(s**2))}

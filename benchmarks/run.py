@@ -23,8 +23,8 @@ from benchmarks.runner import Row, load, run_case, save  # noqa: E402
 
 HERE = Path(__file__).resolve().parent
 PROBLEMS = (
-    "recordio", "csv", "convert", "linear_learner", "pca", "boosted_trees", "serving",
-    "cold_start", "memory", "published",
+    "recordio", "csv", "convert", "linear_learner", "kmeans", "knn", "pca", "boosted_trees",
+    "serving", "cold_start", "memory", "published",
 )  # fmt: skip
 
 

@@ -9,6 +9,9 @@ from smalgos.errors import UserError as UserError
 from smalgos.estimators.boosted_trees import BoostedTreesClassifier as _BoostedTreesClassifier
 from smalgos.estimators.boosted_trees import BoostedTreesRanker as _BoostedTreesRanker
 from smalgos.estimators.boosted_trees import BoostedTreesRegressor as _BoostedTreesRegressor
+from smalgos.estimators.kmeans import KMeans as _KMeans
+from smalgos.estimators.knn import KNNClassifier as _KNNClassifier
+from smalgos.estimators.knn import KNNRegressor as _KNNRegressor
 from smalgos.estimators.linear_learner import LinearLearnerClassifier as _LinearLearnerClassifier
 from smalgos.estimators.linear_learner import LinearLearnerRegressor as _LinearLearnerRegressor
 from smalgos.estimators.pca import PCA as _PCA
@@ -186,6 +189,69 @@ class BoostedTreesRegressor(_BoostedTreesRegressor):
         warm_start: Any = False,
     ) -> None: ...
 
+class KMeans(_KMeans):
+    def __init__(
+        self,
+        *,
+        k: int = 8,
+        solver: str = "webscale",
+        mini_batch_size: int = 5000,
+        epochs: int = 1,
+        init_method: str = "random",
+        extra_center_factor: int | str = "auto",
+        half_life_time_size: int = 0,
+        local_lloyd_init_method: str = "kmeans++",
+        local_lloyd_max_iter: int = 300,
+        local_lloyd_num_trials: int | str = "auto",
+        local_lloyd_tol: float = 0.0001,
+        shuffle: bool = True,
+        random_state: Any = 0,
+        n_jobs: int | None = None,
+        device: str = "auto",
+        verbose: int = 0,
+        init: Any = None,
+    ) -> None: ...
+
+class KNNClassifier(_KNNClassifier):
+    def __init__(
+        self,
+        *,
+        k: int = 5,
+        sample_size: int | str = "auto",
+        dimension_reduction_type: str | None = None,
+        dimension_reduction_target: int | None = None,
+        index_type: str = "faiss.Flat",
+        index_metric: str = "L2",
+        faiss_index_ivf_nlists: int | str = "auto",
+        faiss_index_pq_m: int | None = None,
+        nprobe: int = 5,
+        weights: str = "uniform",
+        random_state: Any = 0,
+        n_jobs: int | None = None,
+        device: str = "auto",
+        verbose: int = 0,
+    ) -> None: ...
+
+class KNNRegressor(_KNNRegressor):
+    def __init__(
+        self,
+        *,
+        k: int = 5,
+        sample_size: int | str = "auto",
+        dimension_reduction_type: str | None = None,
+        dimension_reduction_target: int | None = None,
+        index_type: str = "faiss.Flat",
+        index_metric: str = "L2",
+        faiss_index_ivf_nlists: int | str = "auto",
+        faiss_index_pq_m: int | None = None,
+        nprobe: int = 5,
+        weights: str = "uniform",
+        random_state: Any = 0,
+        n_jobs: int | None = None,
+        device: str = "auto",
+        verbose: int = 0,
+    ) -> None: ...
+
 class LinearLearnerClassifier(_LinearLearnerClassifier):
     def __init__(
         self,
@@ -299,10 +365,12 @@ class PCA(_PCA):
     def __init__(
         self,
         *,
-        num_components: int | str = "auto",
+        num_components: float | str = "auto",
         algorithm_mode: str = "regular",
         extra_components: int = -1,
         subtract_mean: bool = True,
+        whiten: bool = False,
+        epochs: int = 1,
         random_state: Any = 0,
         n_jobs: int | None = None,
         device: str = "auto",

@@ -31,10 +31,16 @@ from smalgos.learning.model import Algorithm
 from smalgos.learning.parameters import REQUIRED
 from smalgos.learning.state import Spec
 
-N_ROWS, N_FEATURES = 96, 6
+N_ROWS, N_FEATURES = 96, 64  # features enough for PCA to sketch
 SPLITS = ("train", "validation", "test")
 SMALL = {"epochs": 1, "mini_batch_size": 32, "num_classes": 3}
-MORE: tuple[dict[str, Any], ...] = ({}, {"num_class": 2})  # what a word may ask for
+# What a word may ask for.
+MORE: tuple[dict[str, Any], ...] = (
+    {},
+    {"num_class": 2},
+    {"dimension_reduction_target": 2},
+    {"faiss_index_pq_m": 2},
+)
 
 
 @dataclass(frozen=True)
@@ -177,7 +183,7 @@ def varieties(a: Algorithm) -> Iterator[dict[str, Any]]:
     """Hyperparameters for tiny jobs: each word of each, one at a time, for each task."""
     spec = Spec.of(dense_rows(), rows=N_ROWS)
     fields = [f for f in a.parameters.table.values() if not f.transient]
-    sizes = {f.name: 2 for f in fields if f.default is REQUIRED and f.kind is int}
+    sizes = {f.name: 2 for f in fields if f.default is REQUIRED and f.kind in (int, float)}
     base = sizes | {n: v for n, v in a.parameters.wired(spec).items() if n in sizes}
     base |= {name: value for name, value in SMALL.items() if name in a.parameters.table}
     tasks = [_words(f) for f in fields if f.choices and f.default is REQUIRED]

@@ -17,9 +17,10 @@ LINEAR = {
     "predictor_type": "binary_classifier", "mini_batch_size": "100", "epochs": "2",
     "shuffle": "false", "drop_last": "true",
 }  # fmt: skip
+KMEANS = {"k": "5", "mini_batch_size": "700"}
 PCA = {"num_components": "4"}
 TREES = {"objective": "binary:logistic", "num_round": "5", "subsample": "0.7"}
-RUNS = [("linear-learner", LINEAR), ("pca", PCA), ("xgboost", TREES)]
+RUNS = [("kmeans", KMEANS), ("linear-learner", LINEAR), ("pca", PCA), ("xgboost", TREES)]
 RUN = """
 import sys, json, hashlib
 from pathlib import Path
@@ -64,7 +65,9 @@ def test_from_every_format_and_from_the_estimator(algorithm, given, files, tmp_p
         name: trained(algorithm, given, folder / name, tmp_path / name)
         for name in ("rows.csv", "rows.csv.gz", "rows.pbr", "csv", "pbr")
     }
-    if algorithm == "pca":
+    if algorithm == "kmeans":
+        smalgos.KMeans(k=5, mini_batch_size=700, shuffle=False).fit(X).save(tmp_path / "m")
+    elif algorithm == "pca":
         smalgos.PCA(num_components=4).fit(X).save(tmp_path / "m")
     elif algorithm == "xgboost":
         estimator = smalgos.BoostedTreesClassifier(num_round=5, subsample=0.7).fit(X, y)

@@ -4,16 +4,20 @@ import io
 import time
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from benchmarks.boosting import held_out, repeated, rows_of, warm_rows
 from benchmarks.data import classes_of_two, kept, of
 from benchmarks.measure import measured, threads
-from benchmarks.quality import digest, distance, log_loss
+from benchmarks.quality import digest, distance, log_loss, lost
 from smalgos import formats
+from smalgos.algorithms import algorithm
 from smalgos.formats import Block, Csr
-from smalgos.formats.channel import ahead, stream
+from smalgos.formats.channel import Arrays, Stream, ahead, stream
+from smalgos.learning import Spec
+from smalgos.learning.train import train
 
 RECORDIO = "application/x-recordio-protobuf"
 VERSION = {"version": version("smalgos")}
@@ -207,15 +211,61 @@ def curve_linear_learner(folder: str, **settings: float) -> dict:
     return VERSION | told | {"curve": curve, "quality": {"log loss": min(v for _, v in curve)}}
 
 
-def fit_pca(folder: str, components: int) -> dict:
+def fit_pca(folder: str, components: int, **settings: Any) -> dict:
     """Components of X, and how far they are from exact ones."""
     from smalgos import PCA
 
     (X,) = of(folder, "X")
-    settings = {"num_components": components, "n_jobs": threads()}
+    settings = {"num_components": components, "n_jobs": threads(), "random_state": 0, **settings}
     told = measured(lambda: PCA(**settings).fit(X), warm=lambda: PCA(**settings).fit(X[:WARM_ROWS]))
-    fitted = told["value"]
-    return VERSION | told | {"quality": distance(folder, fitted)}
+    judge = lost if settings.get("algorithm_mode") == "randomized" else distance
+    return VERSION | told | {"quality": judge(folder, told["value"])}
+
+
+def fit_sparse_pca(folder: str, components: int) -> dict:
+    """Components of sparse rows, from a sketch, and the share of the variance that they explain."""
+    from benchmarks.peers.sklearn import sparse_rows
+    from smalgos import PCA
+
+    X = sparse_rows(folder)
+    settings = {
+        "num_components": components, "n_jobs": threads(), "random_state": 0,
+        "algorithm_mode": "randomized",
+    }  # fmt: skip
+    told = measured(lambda: PCA(**settings).fit(X), warm=lambda: PCA(**settings).fit(X[:WARM_ROWS]))
+    share = float(told["value"].explained_variance_ratio_.sum())
+    return VERSION | told | {"quality": {"explained": share}}
+
+
+def stream_pca(folder: str, components: int, part: str) -> dict:
+    """Components of the rows of a RecordIO file; or reading it alone; or of the rows in memory.
+
+    Parameters
+    ----------
+    part : {"both", "reading", "fitting"}
+    """
+    (X,) = of(folder, "X")
+    path = Path(folder) / "X.pbr"
+    if not path.exists():
+        formats.write(path, Block.of(X))
+    a = algorithm("pca")
+    given = a.parameters(num_components=components)
+
+    def fit(rows: Stream) -> None:
+        state = a.state(given, Spec.of(Block.of(X[:1])))
+        train(state, {"train": rows}, n_jobs=threads())
+        state.model()
+
+    def read() -> None:
+        for _ in formats.iter_blocks(path, RECORDIO, block_rows=BLOCK_ROWS):
+            pass
+
+    work = {
+        "reading": read,
+        "fitting": lambda: fit(Arrays(Block.of(X))),
+        "both": lambda: fit(stream(path)),
+    }[part]
+    return VERSION | measured(work, warm=work, rows=len(X))
 
 
 # Boosted trees ------------------------------------------------------------------------------------

@@ -25,6 +25,7 @@ __all__ = [
     "Space",
     "add_moments",
     "add_moments_csr",
+    "fix_signs",
     "project",
     "project_csr",
     "top_eigen",
@@ -234,6 +235,17 @@ def add_moments_csr(
     return -1
 
 
+def fix_signs(vectors: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The columns, each with its entry of largest magnitude positive.
+
+    It is the first one of those that are as large but for rounding.
+    """
+    size = np.abs(vectors)
+    first = (size >= size.max(axis=0) * (1 - 1e-6)).argmax(axis=0)
+    signs = np.where(vectors[first, np.arange(vectors.shape[1])] < 0, -1.0, 1.0)
+    return np.ascontiguousarray(vectors * signs)
+
+
 def top_eigen(C: NDArray[np.float64], k: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """The largest eigenvalues of a symmetric matrix, and their vectors.
 
@@ -250,19 +262,14 @@ def top_eigen(C: NDArray[np.float64], k: int) -> tuple[NDArray[np.float64], NDAr
     values : ndarray, shape (k,)
         Largest first.
     vectors : ndarray, shape (d, k)
-        Unit columns, in each the entry of largest magnitude positive (the first one of those
-        that are as large but for rounding).
+        Unit columns with signs as `fix_signs` leaves them.
     """
     from scipy.linalg import eigh
 
     d = len(C)
     with blas_single():
         values, vectors = eigh(C, lower=False, subset_by_index=(d - k, d - 1))
-    values, vectors = values[::-1], vectors[:, ::-1]
-    size = np.abs(vectors)
-    first = (size >= size.max(axis=0) * (1 - 1e-6)).argmax(axis=0)
-    signs = np.where(vectors[first, np.arange(k)] < 0, -1.0, 1.0)
-    return values.copy(), np.ascontiguousarray(vectors * signs)
+    return values[::-1].copy(), fix_signs(vectors[:, ::-1])
 
 
 def _weights(V: NDArray[Any]) -> tuple[Any, Any]:

@@ -17,7 +17,13 @@ HEAD = 256  # bytes that tell formats apart
 MOST_BYTES = 1 << 32
 
 # The original's image name -> module.
-MODULES = {"linear-learner": "linear_learner", "pca": "pca", "xgboost": "xgboost"}
+MODULES = {
+    "kmeans": "kmeans",
+    "knn": "knn",
+    "linear-learner": "linear_learner",
+    "pca": "pca",
+    "xgboost": "xgboost",
+}
 
 
 def algorithm(name: str) -> Algorithm:

@@ -76,7 +76,7 @@ class Transform:
         self._processing = processing or Processing()
         self._options = options
         self._envelope = algorithm(model.algorithm).envelope
-        encoder(accept)
+        self._asked = algorithm(model.algorithm).asked(encoder(accept).parameters)
 
     def __call__(self, source: Any, report: Report = lambda stream, rows: None) -> Iterator[bytes]:
         """The answers to all rows of a file, a piece at a time, in bounded memory.
@@ -120,7 +120,7 @@ class Transform:
         return encode.body(self._answers(rows, report))
 
     def _answers(self, rows: Stream, report: Report) -> Iterator[Answer]:
-        for answer in answers(self._model, rows, n_jobs=self._n_jobs):
+        for answer in answers(self._model, rows, n_jobs=self._n_jobs, **self._asked):
             yield answer
             report(rows, len(next(iter(answer.values()))))
 

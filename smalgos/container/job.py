@@ -342,7 +342,7 @@ def score(
 ) -> dict[str, dict[str, float]]:
     """{split: {metric: value}}: on rows not learnt from, else on the first ones of train."""
     splits = [split for split in SCORED_UNSEEN if split in streams]
-    if "validation" not in streams and state.spec.replayable:
+    if a.judged_on_train and "validation" not in streams and state.spec.replayable:
         splits.insert(0, "train")
     scores = {}
     for split in splits:

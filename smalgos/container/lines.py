@@ -9,6 +9,7 @@ Two kinds of lines reach standard output: sentences behind a prefix of time, lev
 
 import json
 import logging
+import os
 import time
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -302,6 +303,109 @@ class LinearLearnerLines(Lines):
         super().on_saved(state, model, path)
 
 
+class KMeansLines(Lines):
+    """What "auto" stands for, the loss on the way, the attempts to shrink many centres to k.
+
+    The original's `train msd` is the loss over the many centres; that over the rows, where they
+    can be read once more, is `train data_msd`.
+    """
+
+    def configuration(self, provided: Mapping[str, Any], path: str) -> None:
+        """The hyperparameters."""
+        super().configuration(provided, path)
+        self.provided = dict(provided)
+
+    def __call__(self, event: str, **facts: Any) -> None:
+        """Take an event of `smalgos.container.job.execute`."""
+        if event == "batch":
+            self.on_batch(facts["state"])
+        super().__call__(event, **facts)
+
+    def on_begin(self, state: State) -> None:
+        """Training begins, or goes on."""
+        super().on_begin(state)
+        self.say(f"Setting up with params: {self.provided}")
+        for name in ("extra_center_factor", "local_lloyd_num_trials"):
+            if str(self.provided.get(name, "auto")).strip('"').lower() == "auto":
+                self.say(f"'{name}' was set to 'auto', evaluated to {getattr(state.p, name)}.")
+        self.say("number of center slices 1")
+
+    def on_batch(self, state: Any) -> None:
+        """Some mini-batches are over."""
+        told, state.told = getattr(state, "told", []), []
+        for batch, short, long in told:
+            self.say(f"Iter {batch}: Short term msd {short:.6f}. Long term msd {long:.6f}")
+
+    def on_pass(self, state: Any, p: Pass, metrics: Mapping[str, float], rows: int) -> None:
+        """A reading, an iteration, or the shrinking is over."""
+        if p.look and rows < state.p.mini_batch_size:
+            self.log.warning(
+                "%s",
+                f"Batch size {state.p.mini_batch_size} is bigger than the first batch data. "
+                f"Effective batch size used to initialize is {rows}",
+            )
+        if p.hold:
+            self.epoch_rows = len(state.rows)
+            self.counters.add(self.epoch_rows, state.p.mini_batch_size)
+            return
+        if p.epoch:
+            self.say(f"processed a total of {rows} examples")
+        super().on_pass(state, p, metrics, rows)
+        if p.name == "shrink":
+            self.took("_shrink.time")
+            self.say(f"shrinking {len(state.centres)} centers into {state.p.k}")
+            for i in range(len(state.attempts)):
+                self.attempt(state, i)
+            self.shrunk(state)
+            self.profile(state)
+        elif p.name == "iterate" and not state.begun:  # this start is over
+            self.attempt(state, state.trial - 1)
+            if state.trial == len(state.attempts):
+                self.on_epoch(state, 0)
+                self.shrunk(state)
+
+    def last_epoch(self, state: Any) -> bool:
+        """Whether no epoch follows."""
+        return state.p.solver == "lloyd" or super().last_epoch(state)
+
+    def attempt(self, state: Any, i: int) -> None:
+        """How well a start of Lloyd's iterations did."""
+        msd = state.attempts[i]
+        self.say(f"local kmeans attempt #{i}. Current mean square distance {msd:.6f}")
+
+    def shrunk(self, state: Any) -> None:
+        """How well the best one did."""
+        msd = float(state.attempts.min())
+        self.say(f"finished shrinking process. Mean Square Distance = {msd:.0f}")
+        self.quality("train", "msd", msd)
+
+    def profile(self, state: Any) -> None:
+        """What time went to."""
+        spent = {
+            "compute all data-center distances": state.times["assignment"],
+            "gradient: cluster center and cluster size": state.times["update"],
+            "shrink": state.times["shrinking"],
+        }
+        taken = [*self.times["update.time"].values, self.times["_shrink.time"].values[-1]]
+        total = sum(taken) / 1000
+        spent["batch data loading with context"] = max(total - sum(spent.values()), 0.0)
+        for name, seconds in sorted(spent.items(), key=lambda item: -item[1]):
+            self.say(f"{name} took: {100 * seconds / total:.4f}%, ({seconds:.6f} secs)")
+        self.say(f"TOTAL took: {total}")
+
+    def on_score(
+        self, state: State, model: Model, split: str, scores: Mapping[str, float], rows: int
+    ) -> None:
+        """The final model was scored on a channel."""
+        if split == "train":
+            scores = {f"data_{name}": value for name, value in scores.items()}
+        super().on_score(state, model, split, scores, rows)
+
+    def quality(self, split: str, name: str, value: float, epoch: int | None = None) -> None:
+        """A ``#quality_metric`` line: of losses alone."""
+        self.say(f"#quality_metric: host={self.host}, {split} {name} <loss>={value}")
+
+
 class PCALines(Lines):
     """Width of the rows, and what share of their variance the components keep."""
 
@@ -316,6 +420,49 @@ class PCALines(Lines):
             shares = model.s**2 / model.trace
             self.say(f"Explained variance: {shares.sum():.6g} of 1, by component {shares}")
         super().on_saved(state, model, path)
+
+
+class KNNLines(Lines):
+    """The sample, the index that is made of it, and how long that takes."""
+
+    building = False  # whether it was said that data are added to the index
+
+    def on_begin(self, state: State) -> None:
+        """Training begins, or goes on."""
+        free = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+        self.say(
+            f"Using per-worker sample size = {state.p.sample_size} (Available virtual memory = "
+            f"{free} bytes, GPU free memory = 0 bytes, number of workers = 1). If an out-of-memory "
+            "error occurs, give a smaller sample_size."
+        )
+        super().on_begin(state)
+
+    def on_pass(self, state: Any, p: Pass, metrics: Mapping[str, float], rows: int) -> None:
+        """A reading is over."""
+        super().on_pass(state, p, metrics, rows)
+        if p.epoch:
+            shape = state.sample.features.shape if len(state.sample) else (0, 0)
+            self.say(f"Getting reservoir sample from {self.host}...")
+            self.say(
+                f"...Got reservoir sample from {self.host}: data={shape}, "
+                f"labels=({shape[0]},), NaNs=0"
+            )
+            self.say("Training index...")
+
+    def on_stop(self, state: State, why: str) -> None:
+        """Training is over."""
+        self.say(f"...Finished training index in {int(time.time() - self.mark)} second(s)")
+        super().on_stop(state, why)
+        self.say("Adding data to index...")
+        self.building = True
+
+    def __call__(self, event: str, **facts: Any) -> None:
+        """Take an event of `smalgos.container.job.execute`."""
+        if self.building and event in ("scoring", "saved"):
+            seconds = int(time.time() - self.mark)
+            self.say(f"...Finished adding data to index in {seconds} second(s)")
+            self.building = False
+        super().__call__(event, **facts)
 
 
 class XGBoostLines(Lines):
@@ -412,6 +559,8 @@ class XGBoostLines(Lines):
 
 
 OWN_LINES: dict[str, type[Lines]] = {
+    "knn": KNNLines,
+    "kmeans": KMeansLines,
     "linear-learner": LinearLearnerLines,
     "pca": PCALines,
     "xgboost": XGBoostLines,

@@ -53,6 +53,9 @@ class Algorithm:
     selected : callable, optional
         ``selected(model, names)``: a function of blocks that answers with these fields in the
         place of the usual ones; `UserError` where the model has none to choose from.
+    verbose : bool
+        Whether models have more fields for an accepted type with ``verbose=true``: then they take
+        the option ``verbose``.
     file : str
         What a model is called in the folder of a training job.
     estimators : str
@@ -61,6 +64,8 @@ class Algorithm:
         ``metrics(model)``: an accumulator with ``add(labels, outputs)`` and ``result()``.
     scores : tuple of str
         What `metrics` may give a final model, over all tasks.
+    judged_on_train : bool
+        Whether a job scores the final model on its train channel, too, if nothing validates it.
     summary : str
         What it is, in a few words.
     """
@@ -80,16 +85,23 @@ class Algorithm:
     ends_csv: bool = False
     bare_batches: bool = False
     selected: Callable[[Any, Sequence[str]], Callable[[Block], dict[str, Any]]] | None = None
+    verbose: bool = False
     file: str = "model.safetensors"
     estimators: str = ""
     metrics: Any = None
     scores: tuple[str, ...] = ()
+    judged_on_train: bool = True
     summary: str = ""
 
     @property
     def known_channels(self) -> dict[str, bool]:
         """{channel: whether it is required}"""
         return {c.strip("[]"): not c.startswith("[") for c in self.channels}
+
+    def asked(self, parameters: Mapping[str, str]) -> dict[str, Any]:
+        """Options of `Model.predict` that the parameters of an accepted type ask for."""
+        verbose = self.verbose and parameters.get("verbose", "").lower() == "true"
+        return {"verbose": True} if verbose else {}
 
 
 class Model(Part, ABC):

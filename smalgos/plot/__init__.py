@@ -1,19 +1,39 @@
-"""Figures of fitted boosted trees, and trees as text; needs ``pip install 'smalgos[plot]'``.
+"""Figures of fitted estimators, and trees as text; needs ``pip install 'smalgos[plot]'``.
 
 Displays are like those of scikit-learn: ``from_estimator`` takes from an estimator what is shown
 and draws it, ``plot`` draws it once more, perhaps into axes of yours; ``ax_`` and ``figure_`` are
 where it was drawn last. matplotlib is imported when something is drawn.
 """
 
+from smalgos.plot.clusters import (
+    ElbowDisplay,
+    InertiaCurveDisplay,
+    plot_elbow,
+    plot_inertia_curve,
+)
+from smalgos.plot.components import (
+    ComponentsDisplay,
+    ExplainedVarianceDisplay,
+    plot_components,
+    plot_explained_variance,
+)
 from smalgos.plot.curves import LearningCurveDisplay, plot_learning_curve
 from smalgos.plot.importance import ImportanceDisplay, plot_importance
 from smalgos.plot.trees import TreePlot, plot_tree
 
 __all__ = [
+    "ComponentsDisplay",
+    "ElbowDisplay",
+    "ExplainedVarianceDisplay",
     "ImportanceDisplay",
+    "InertiaCurveDisplay",
     "LearningCurveDisplay",
     "TreePlot",
+    "plot_components",
+    "plot_elbow",
+    "plot_explained_variance",
     "plot_importance",
+    "plot_inertia_curve",
     "plot_learning_curve",
     "plot_tree",
 ]

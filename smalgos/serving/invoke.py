@@ -135,7 +135,8 @@ def invoke(
         body = frame(body)
     try:
         with model.k.threads(1):
-            written = b"".join(encode.body(_answers(model, body, read, ask)))
+            said = _answers(model, body, read, ask, **a.asked(encode.parameters))
+            written = b"".join(encode.body(said))
     except RowError as e:
         raise Refused(400, f"{NAME}, row {e.row + 1}: {e.what}") from e
     except UserError as e:
@@ -162,13 +163,17 @@ def _reader(content_type: str, **reading: Any) -> Read:
 
 
 def _answers(
-    model: Model, body: bytes, read: Read, ask: Callable[[Block], Answer] | None
+    model: Model,
+    body: bytes,
+    read: Read,
+    ask: Callable[[Block], Answer] | None,
+    **options: Any,
 ) -> Iterator[Answer]:
     """{response field: one entry per row} of some rows after others, in the algorithm's order."""
     cells = 0
     for block in _together(read(io.BytesIO(body), NAME)):
         for rows in block.batches(ROWS):
-            given = answer(model, rows.on(model.k), ask)
+            given = answer(model, rows.on(model.k), ask, **options)
             cells += sum(values.size for values in given.values())
             if cells > CELLS:
                 raise Refused(413, f"the answer has more than {CELLS} numbers: send fewer rows")

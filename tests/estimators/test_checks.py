@@ -14,6 +14,10 @@ ROWS_ARE_ROUNDED = (
     "gradients are rounded by a number that belongs to the row, so that a row of weight 2 is not "
     "two rows; test_boosted_trees holds what does hold"
 )
+ROWS_ARE_DRAWN = (
+    "centres start among rows that are drawn by random numbers of their own, so that a row of "
+    "weight 2 is not two rows; test_weights_are_repetitions in test_kmeans holds what does hold"
+)
 EXPECTED = {
     "BoostedTreesClassifier": {
         "check_sample_weight_equivalence_on_dense_data": ROWS_ARE_ROUNDED,
@@ -22,6 +26,10 @@ EXPECTED = {
     "BoostedTreesRegressor": {
         "check_sample_weight_equivalence_on_dense_data": ROWS_ARE_ROUNDED,
         "check_sample_weight_equivalence_on_sparse_data": ROWS_ARE_ROUNDED,
+    },
+    "KMeans": {
+        "check_sample_weight_equivalence_on_dense_data": ROWS_ARE_DRAWN,
+        "check_sample_weight_equivalence_on_sparse_data": ROWS_ARE_DRAWN,
     },
     "LinearLearnerClassifier": {
         "check_sample_weight_equivalence_on_dense_data": ROWS_ARE_COUNTED,

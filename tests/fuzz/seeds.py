@@ -205,6 +205,9 @@ def _trained() -> list[tuple[dict, dict]]:
     fitted = [smalgos.PCA(num_components=2).fit(X)]
     fitted += [smalgos.LinearLearnerClassifier(**once).fit(X, y)]
     fitted += [smalgos.LinearLearnerRegressor(**once, optimizer="sgd").fit(X, y)]
+    fitted += [smalgos.KNNClassifier(k=2, index_type="faiss.IVFFlat").fit(X, y)]
+    coded = dict(k=2, index_type="faiss.IVFPQ", faiss_index_pq_m=2)
+    fitted += [smalgos.KNNRegressor(**coded).fit(X, y)]
     with tempfile.TemporaryDirectory() as folder:
         paths = [Path(folder, str(i)) for i in range(len(fitted))]
         for estimator, path in zip(fitted, paths, strict=True):
