@@ -2,7 +2,8 @@
 
 A row is ``{"features": [v, ...]}``, short for ``{"data": {"features": {"values": [v, ...]}}}``;
 a sparse one is ``{"data": {"features": {"keys": [k, ...], "shape": [n], "values": [v, ...]}}}``,
-its keys counted from 0. Other members of a row, such as an id, are passed over.
+its keys counted from 0. A number may be the text of one, ``"1.5"``, as some clients send it. Other
+members of a row, such as an id, are passed over.
 """
 
 import json
@@ -176,7 +177,8 @@ _TENSOR = '"values", "keys" and "shape"'
 
 
 def _dense(values: Any, width: int | None) -> tuple[list[float], None, int]:
-    given = len(_numbers(values, "feature" if width is None else "value"))
+    values = _numbers(values, "feature" if width is None else "value")
+    given = len(values)
     if given == 0:
         raise Bad("no features: an empty list is no row")
     if width not in (None, given):
@@ -188,8 +190,7 @@ def _dense(values: Any, width: int | None) -> tuple[list[float], None, int]:
 
 
 def _sparse(keys: Any, values: Any, width: int | None) -> tuple[list[float], list[float], int]:
-    _numbers(values, "value")
-    _numbers(keys, "key")
+    values, keys = _numbers(values, "value"), _numbers(keys, "key")
     if width is None:
         raise Bad('"keys" without a "shape": write the number of columns, "shape": [n]')
     if len(keys) != len(values):
@@ -215,17 +216,22 @@ def _width(shape: Any) -> int:
 
 
 def _numbers(given: Any, what: str) -> list[float]:
-    """What is given, if it is a list of numbers."""
+    """What is given, if it is a list of numbers, or of their texts."""
     if not isinstance(given, list):
         raise Bad(f"{shown(given)} in the place of a list of {what}s: write [...]")
-    if set(map(type, given)) - {float}:
-        i, bad = next((i, v) for i, v in enumerate(given) if type(v) is not float)
-        raise Bad(f"{what} {i + 1} is no number but {shown(bad)}{_ADVICE.get(type(bad), '')}")
-    return given
+    if not set(map(type, given)) - {float}:
+        return given
+    values = [float(v) if isinstance(v, str) and _NUMBER.fullmatch(v) else v for v in given]
+    for i, value in enumerate(values):
+        if type(value) is not float:
+            advice = _ADVICE.get(type(value), "")
+            raise Bad(f"{what} {i + 1} is no number but {shown(value)}{advice}")
+    return values
 
 
+_NUMBER = re.compile(r"[ \t\r\n]*-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?[ \t\r\n]*")
 _ADVICE = {
-    str: ": write numbers without quotes",
+    str: ": write a number",
     list: ": write one flat list for each row",
     bool: ": write 0 or 1",
     type(None): ": fill in missing values first",

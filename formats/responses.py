@@ -63,7 +63,7 @@ def quoted_lines(answer: Answer) -> bytes:
     """One line per row, a list of numbers as one quoted cell: ``1,"[0.4, 0.6]"``."""
     columns = []
     for values in answer.values():
-        cells = _few(values, ".0", ", ")
+        cells = _few(values, ", ")
         columns.append(cells if values.ndim == 1 else [f'"[{cell}]"' for cell in cells])
     return "".join(f"{','.join(row)}\n" for row in zip(*columns, strict=True)).encode()
 
@@ -71,7 +71,7 @@ def quoted_lines(answer: Answer) -> bytes:
 def bare_lines(answer: Answer) -> bytes:
     """The first field alone, one line per row: ``0.4``, or ``[0.4, 0.6]``."""
     values = next(iter(answer.values()))
-    cells = _few(values, ".0", ", ")
+    cells = _few(values, ", ")
     lines = cells if values.ndim == 1 else [f"[{cell}]" for cell in cells]
     return "".join(f"{line}\n" for line in lines).encode()
 
@@ -171,14 +171,15 @@ def _pieces(answer: Answer) -> Iterator[dict[str, NDArray[Any]]]:
 
 
 def _lines_of_few(answer: Answer) -> bytes:
-    columns = [_few(values, "", ",") for values in answer.values()]
+    columns = [_few(values, ",") for values in answer.values()]
     return "".join(f"{','.join(row)}\n" for row in zip(*columns, strict=True)).encode()
 
 
 def _lines_of_many(answer: Answer) -> bytes:
-    from smalgos.formats.csv import encode_columns
+    import pyarrow.compute as pc
 
-    return encode_columns(list(answer.values()))
+    lines = pc.binary_join_element_wise(*(_many(v, ",") for v in answer.values()), ",")
+    return _text(pc.binary_join_element_wise(lines, "", "\n"))
 
 
 def _objects(answer: Answer, end: str) -> bytes:
@@ -190,18 +191,18 @@ def _objects(answer: Answer, end: str) -> bytes:
 def _objects_of_few(answer: Answer, end: str) -> bytes:
     columns = []
     for name, values in answer.items():
-        cells = _few(values, ".0", ", ", "NaN")
+        cells = _few(values, ", ", "NaN")
         lists = values.ndim > 1
         columns.append([f'"{name}": [{c}]' if lists else f'"{name}": {c}' for c in cells])
     return "".join(f"{{{', '.join(row)}}}{end}" for row in zip(*columns, strict=True)).encode()
 
 
-def _few(values: NDArray[Any], point: str, comma: str, nan: str = "nan") -> list[str]:
-    """The text of each row's entry; `point` follows a float that looks like an integer."""
+def _few(values: NDArray[Any], comma: str, nan: str = "nan") -> list[str]:
+    """The text of each row's entry; a float has a point, as Python writes it."""
     flat = values.ravel()
     if flat.dtype.kind == "f":
         texts = _shortest(flat)
-        texts = [nan if t == "nan" else t if "." in t or "e" in t else t + point for t in texts]
+        texts = [nan if t == "nan" else t if "." in t or "e" in t else f"{t}.0" for t in texts]
     else:
         texts = list(map(str, flat.tolist()))
     if values.ndim == 1:
@@ -227,26 +228,36 @@ def _objects_of_many(answer: Answer, end: str) -> bytes:
     parts: list[Any] = []
     for name, values in answer.items():
         parts += [f'{", " if parts else "{"}"{name}": ', _cells(values)]
-    lines = pc.binary_join_element_wise(*parts, f"}}{end}", "")
-    text: bytes = lines.buffers()[2].to_pybytes()  # of a fresh string array: all of them in a row
+    return _text(pc.binary_join_element_wise(*parts, f"}}{end}", ""))
+
+
+def _text(lines: Any) -> bytes:
+    """All strings of a fresh array, which are in a row."""
+    text: bytes = lines.buffers()[2].to_pybytes() if len(lines) else b""
     return text
 
 
 def _cells(values: NDArray[Any]) -> Any:
     """The JSON of each row's entry, as a string array."""
+    import pyarrow.compute as pc
+
+    texts = _many(values, ", ", "NaN")
+    return texts if values.ndim == 1 else pc.binary_join_element_wise("[", texts, "]", "")
+
+
+def _many(values: NDArray[Any], comma: str, nan: str = "nan") -> Any:
+    """As `_few`, as a string array."""
     import pyarrow as pa
     import pyarrow.compute as pc
 
     flat = np.ascontiguousarray(values).reshape(-1)
     texts = pa.array(flat).cast(pa.string())
     if values.dtype.kind == "f" and np.isnan(flat).any():
-        texts = pc.if_else(pa.array(np.isnan(flat)), "NaN", texts)
+        texts = pc.if_else(pa.array(np.isnan(flat)), nan, texts)
     if values.dtype.kind == "f" and (whole := flat == np.trunc(flat)).any():
-        # The point makes them floats to a reader, as it does in Python's JSON.
         plain = pc.and_(pa.array(whole), pc.invert(pc.match_substring(texts, "e")))
         texts = pc.if_else(plain, pc.binary_join_element_wise(texts, ".0", ""), texts)
     if values.ndim == 1:
         return texts
     starts = pa.array(np.arange(0, flat.size + 1, values.shape[1], dtype=np.int32))
-    lists = pc.binary_join(pa.ListArray.from_arrays(starts, texts), ", ")
-    return pc.binary_join_element_wise("[", lists, "]", "")
+    return pc.binary_join(pa.ListArray.from_arrays(starts, texts), comma)

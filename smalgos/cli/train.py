@@ -169,8 +169,8 @@ def original_lines(job: "Job", source: str) -> Iterator[Callable[..., Any]]:
         Where the hyperparameters come from.
     """
     from smalgos.algorithms import algorithm
-    from smalgos.container.lines import lines_of
     from smalgos.container.log import logging_to
+    from smalgos.container.own_lines import lines_of
 
     a = algorithm(job.algorithm)
     with logging_to(sys.stdout) as log:

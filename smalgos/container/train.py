@@ -54,7 +54,7 @@ def run(layout: Layout, termination: Termination, started: float) -> None:
     from smalgos.algorithms import algorithm
     from smalgos.container.config import read_settings
     from smalgos.container.job import execute
-    from smalgos.container.lines import lines_of
+    from smalgos.container.own_lines import lines_of
 
     settings = read_settings(layout, os.environ)
     job, a = settings.job, algorithm(settings.job.algorithm)

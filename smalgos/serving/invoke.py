@@ -186,6 +186,9 @@ def _together(blocks: Iterable[Block]) -> Iterator[Block]:
     """The features, with short blocks put together: each answer costs more than its rows do."""
     waiting: list[Block] = []
     for block in blocks:
+        if waiting and type(waiting[0].features) is not type(block.features):  # dense and sparse
+            yield Block.join(waiting)
+            waiting = []
         waiting.append(Block({"features": block.features}, block.start))
         if sum(map(len, waiting)) >= ROWS:
             yield Block.join(waiting)

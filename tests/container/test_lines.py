@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 
 from smalgos.algorithms import algorithm, load_model
-from smalgos.container.lines import Counters, Lines, Series, as_string, lines_of
+from smalgos.container.lines import Counters, Lines, Series, as_string
 from smalgos.container.log import LOG, logging_to
+from smalgos.container.own_lines import lines_of
 from tests.container.box import Box, numbers, records
 
 PREFIX = r"\[\d\d/\d\d/\d{4} \d\d:\d\d:\d\d (INFO|WARNING|ERROR) \d+\] "

@@ -13,7 +13,7 @@ import xgboost
 from smalgos.algorithms import load_model
 from smalgos.container import folds
 from smalgos.container.job import ChannelConfig, Job, execute
-from smalgos.container.lines import XGBoostLines
+from smalgos.container.own_lines import XGBoostLines
 from smalgos.formats.block import Block
 from smalgos.formats.content_type import blocks_writer
 from smalgos.learning.folds import parts

@@ -67,6 +67,8 @@ FORMS = [
     {"data": {"features": {"keys": [3, 0, 2, 1], "shape": [4], "values": [23, 1.5, 14, 16]}}},
     {"features": [1.5, 16, 14, 23], "configuration": {"k": 2}, "id": "a", "label": None},
     {"data": {"features": {"values": [1.5, 16, 14, 23], "keys": None}, "other": {"values": "x"}}},
+    {"features": ["1.5", 16, "1.4e1", " 23 "]},
+    {"data": {"features": {"keys": ["3", 0, 2, 1], "shape": ["4"], "values": [23, "1.5", 14, 16]}}},
 ]
 
 
@@ -87,7 +89,7 @@ def test_dense_rows_stay_dense_and_forms_may_be_mixed() -> None:
     features = document(b).features
     assert isinstance(features, Csr)
     assert (features.toarray() == np.float32([1.5, 16, 14, 23])).all()
-    assert dense(lines(a, chunk_bytes=60)).shape == (7, 4)
+    assert dense(lines(a, chunk_bytes=60)).shape == (9, 4)
 
 
 def test_kinds_do_not_change_back() -> None:
@@ -177,7 +179,10 @@ REFUSED = [
     ('{"features": {"values": [1, 2]}}', "an object in the place of a list"),
     ('{"features": null}', "null in the place of a list"),
     ('{"features": []}', "no features: an empty list"),
-    ('{"features": ["1", 2]}', "feature 1 is no number but '1': write numbers without quotes"),
+    ('{"features": ["one", 2]}', "feature 1 is no number but 'one': write a number"),
+    ('{"features": [2, "nan"]}', "feature 2 is no number but 'nan': write a number"),
+    ('{"features": [2, "1_0"]}', "feature 2 is no number but '1_0': write a number"),
+    ('{"features": [2, ""]}', "feature 2 is no number but '': write a number"),
     ('{"features": [1, null]}', "feature 2 is no number but null: fill in missing values first"),
     ('{"features": [1, true]}', "feature 2 is no number but true: write 0 or 1"),
     ('{"features": [[1, 2]]}', "feature 1 is no number but a list of 2: write one flat list"),

@@ -134,7 +134,7 @@ EXAMPLES = [
         {"score": np.float32([0.4, 1]), "predicted_label": np.array([0, 1])},
         "predictions",
         '{"score": 0.4, "predicted_label": 0}, {"score": 1.0, "predicted_label": 1}',
-        b"0.4,0\n1,1\n",
+        b"0.4,0\n1.0,1\n",
     ),
     (
         {"score": np.float32([[0.1, 0.2, 0.4, 0.3]]), "predicted_label": np.array([2])},
@@ -147,7 +147,7 @@ EXAMPLES = [
         {"projection": np.float32([[1, 2, 3], [4, 5, 0.5]])},
         "projections",
         '{"projection": [1.0, 2.0, 3.0]}, {"projection": [4.0, 5.0, 0.5]}',
-        b"1,2,3\n4,5,0.5\n",
+        b"1.0,2.0,3.0\n4.0,5.0,0.5\n",
     ),
 ]
 

@@ -43,9 +43,12 @@ def parse(text: str) -> Any:
 
 def numbers(given: Any) -> list[float]:
     """A list of numbers."""
-    if type(given) is not list or any(type(v) is not Number for v in given):
+    if type(given) is not list:
         raise Bad("no list of numbers")
-    return [float(v) for v in given]
+    texts = [parse(v) if type(v) is str else v for v in given]
+    if any(type(v) is not Number for v in texts):
+        raise Bad("no list of numbers")
+    return [float(v) for v in texts]
 
 
 def row(given: Any) -> tuple[np.ndarray, bool]:

@@ -77,6 +77,14 @@ def test_every_type_that_can_be_written_can_be_asked_in(models):
     assert asked >= 3
 
 
+def test_dense_and_sparse_rows_in_one_request(models):
+    dense = {"features": ROWS[0].tolist()}
+    sparse = {"data": {"features": {"values": [1.5], "keys": [1], "shape": [ROWS.shape[1]]}}}
+    lines = [json.dumps(row) for row in (dense, sparse, sparse, dense)]
+    replies = [invoke(models["pca"], line.encode(), JSON_LINES, JSON_LINES).body for line in lines]
+    assert invoke(models["pca"], "\n".join(lines).encode(), JSON_LINES).body == b"".join(replies)
+
+
 def test_documented_examples(models):
     """The shapes of the original's answers, key by key."""
     one = BODY.splitlines()[0]

@@ -1,0 +1,336 @@
+"""Log lines that the original of one algorithm has and others lack."""
+
+import json
+import os
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from smalgos.container.job import Job
+from smalgos.container.lines import Lines, Series
+from smalgos.container.log import PLAIN
+from smalgos.learning.model import Algorithm, Model
+from smalgos.learning.state import Pass, State
+
+
+class LinearLearnerLines(Lines):
+    """Candidates' curves, the scaler, early stopping, the best model's setting."""
+
+    def on_pass(self, state: Any, p: Pass, metrics: Mapping[str, float], rows: int) -> None:
+        """A reading is over."""
+        if p.look:
+            self.scaler(state)
+        if p.epoch:
+            self.candidates("train", state, state.loss_curve[-1])
+        elif p.channel == "validation":
+            self.candidates("validation", state, state.validation_curve[-1])
+        super().on_pass(state, p, metrics, rows)
+
+    def scaler(self, state: Any) -> None:
+        """What the features are scaled by."""
+        found, labelled = state.scaler, state.p.predictor_type == "regressor"
+        label_std, label_mean = (found.label_std, found.label_mean) if labelled else (None, None)
+        self.say(
+            "Scaling model computed with parameters:\n"
+            f" {{'stdev_label': {label_std}, 'stdev_weight': \n"
+            f"{found.std}, 'mean_label': {label_mean}, 'mean_weight': \n"
+            f"{found.mean}}}"
+        )
+
+    def candidates(self, split: str, state: Any, values: Any) -> None:
+        """The objective of every model."""
+        for model, value in enumerate(values):
+            series = {f"{split}_{state.objective}": Series(float(value))}
+            self.metrics(series, epoch=state.epoch - 1, model=model)
+
+    def on_epoch(self, state: Any, epoch: int) -> None:
+        """An epoch is over, with what judges it."""
+        value = float(state.criterion_curve[-1])
+        self.say(
+            f"#early_stopping_criteria_metric: host={self.host}, epoch={epoch}, "
+            f"criteria={state.criterion_name}, value={value}"
+        )
+        if state.stopping.bad == 0:
+            self.say(f"Epoch {epoch}: Loss improved. Updating best model")
+        self.say(f"Saving model for epoch: {epoch}")
+        if state.stopping.over:
+            self.say("Early stop condition met. Stopping training.")
+        super().on_epoch(state, epoch)
+
+    def last_epoch(self, state: Any) -> bool:
+        """Whether no epoch follows."""
+        return bool(state.stopping.over) or super().last_epoch(state)
+
+    def on_saved(self, state: State, model: Model, path: Any) -> None:
+        """The model is on the disk."""
+        self.say(f"Best model found for hyperparameters: {json.dumps(model.notes['setting'])}")
+        super().on_saved(state, model, path)
+
+
+class KMeansLines(Lines):
+    """What "auto" stands for, the loss on the way, the attempts to shrink many centres to k.
+
+    The original's `train msd` is the loss over the many centres; that over the rows, where they
+    can be read once more, is `train data_msd`.
+    """
+
+    def configuration(self, provided: Mapping[str, Any], path: str) -> None:
+        """The hyperparameters."""
+        super().configuration(provided, path)
+        self.provided = dict(provided)
+
+    def __call__(self, event: str, **facts: Any) -> None:
+        """Take an event of `smalgos.container.job.execute`."""
+        if event == "batch":
+            self.on_batch(facts["state"])
+        super().__call__(event, **facts)
+
+    def on_begin(self, state: State) -> None:
+        """Training begins, or goes on."""
+        super().on_begin(state)
+        self.say(f"Setting up with params: {self.provided}")
+        for name in ("extra_center_factor", "local_lloyd_num_trials"):
+            if str(self.provided.get(name, "auto")).strip('"').lower() == "auto":
+                self.say(f"'{name}' was set to 'auto', evaluated to {getattr(state.p, name)}.")
+        self.say("number of center slices 1")
+
+    def on_batch(self, state: Any) -> None:
+        """Some mini-batches are over."""
+        told, state.told = getattr(state, "told", []), []
+        for batch, short, long in told:
+            self.say(f"Iter {batch}: Short term msd {short:.6f}. Long term msd {long:.6f}")
+
+    def on_pass(self, state: Any, p: Pass, metrics: Mapping[str, float], rows: int) -> None:
+        """A reading, an iteration, or the shrinking is over."""
+        if p.look and rows < state.p.mini_batch_size:
+            self.log.warning(
+                "%s",
+                f"Batch size {state.p.mini_batch_size} is bigger than the first batch data. "
+                f"Effective batch size used to initialize is {rows}",
+            )
+        if p.hold:
+            self.epoch_rows = len(state.rows)
+            self.counters.add(self.epoch_rows, state.p.mini_batch_size)
+            return
+        if p.epoch:
+            self.say(f"processed a total of {rows} examples")
+        super().on_pass(state, p, metrics, rows)
+        if p.name == "shrink":
+            self.took("_shrink.time")
+            self.say(f"shrinking {len(state.centres)} centers into {state.p.k}")
+            for i in range(len(state.attempts)):
+                self.attempt(state, i)
+            self.shrunk(state)
+            self.profile(state)
+        elif p.name == "iterate" and not state.begun:  # this start is over
+            self.attempt(state, state.trial - 1)
+            if state.trial == len(state.attempts):
+                self.on_epoch(state, 0)
+                self.shrunk(state)
+
+    def last_epoch(self, state: Any) -> bool:
+        """Whether no epoch follows."""
+        return state.p.solver == "lloyd" or super().last_epoch(state)
+
+    def attempt(self, state: Any, i: int) -> None:
+        """How well a start of Lloyd's iterations did."""
+        msd = state.attempts[i]
+        self.say(f"local kmeans attempt #{i}. Current mean square distance {msd:.6f}")
+
+    def shrunk(self, state: Any) -> None:
+        """How well the best one did."""
+        msd = float(state.attempts.min())
+        self.say(f"finished shrinking process. Mean Square Distance = {msd:.0f}")
+        self.quality("train", "msd", msd)
+
+    def profile(self, state: Any) -> None:
+        """What time went to."""
+        spent = {
+            "compute all data-center distances": state.times["assignment"],
+            "gradient: cluster center and cluster size": state.times["update"],
+            "shrink": state.times["shrinking"],
+        }
+        taken = [*self.times["update.time"].values, self.times["_shrink.time"].values[-1]]
+        total = sum(taken) / 1000
+        spent["batch data loading with context"] = max(total - sum(spent.values()), 0.0)
+        for name, seconds in sorted(spent.items(), key=lambda item: -item[1]):
+            self.say(f"{name} took: {100 * seconds / total:.4f}%, ({seconds:.6f} secs)")
+        self.say(f"TOTAL took: {total}")
+
+    def on_score(
+        self, state: State, model: Model, split: str, scores: Mapping[str, float], rows: int
+    ) -> None:
+        """The final model was scored on a channel."""
+        if split == "train":
+            scores = {f"data_{name}": value for name, value in scores.items()}
+        super().on_score(state, model, split, scores, rows)
+
+    def quality(self, split: str, name: str, value: float, epoch: int | None = None) -> None:
+        """A ``#quality_metric`` line: of losses alone."""
+        self.say(f"#quality_metric: host={self.host}, {split} {name} <loss>={value}")
+
+
+class PCALines(Lines):
+    """Width of the rows, and what share of their variance the components keep."""
+
+    def on_begin(self, state: State) -> None:
+        """Training begins, or goes on."""
+        self.say(f"{state.spec.width} feature(s) found in 'data'.")
+        super().on_begin(state)
+
+    def on_saved(self, state: State, model: Any, path: Any) -> None:
+        """The model is on the disk."""
+        if model.trace > 0:
+            shares = model.s**2 / model.trace
+            self.say(f"Explained variance: {shares.sum():.6g} of 1, by component {shares}")
+        super().on_saved(state, model, path)
+
+
+class KNNLines(Lines):
+    """The sample, the index that is made of it, and how long that takes."""
+
+    building = False  # whether it was said that data are added to the index
+
+    def on_begin(self, state: State) -> None:
+        """Training begins, or goes on."""
+        free = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+        self.say(
+            f"Using per-worker sample size = {state.p.sample_size} (Available virtual memory = "
+            f"{free} bytes, GPU free memory = 0 bytes, number of workers = 1). If an out-of-memory "
+            "error occurs, give a smaller sample_size."
+        )
+        super().on_begin(state)
+
+    def on_pass(self, state: Any, p: Pass, metrics: Mapping[str, float], rows: int) -> None:
+        """A reading is over."""
+        super().on_pass(state, p, metrics, rows)
+        if p.epoch:
+            shape = state.sample.features.shape if len(state.sample) else (0, 0)
+            self.say(f"Getting reservoir sample from {self.host}...")
+            self.say(
+                f"...Got reservoir sample from {self.host}: data={shape}, "
+                f"labels=({shape[0]},), NaNs=0"
+            )
+            self.say("Training index...")
+
+    def on_stop(self, state: State, why: str) -> None:
+        """Training is over."""
+        self.say(f"...Finished training index in {int(time.time() - self.mark)} second(s)")
+        super().on_stop(state, why)
+        self.say("Adding data to index...")
+        self.building = True
+
+    def __call__(self, event: str, **facts: Any) -> None:
+        """Take an event of `smalgos.container.job.execute`."""
+        if self.building and event in ("scoring", "saved"):
+            seconds = int(time.time() - self.mark)
+            self.say(f"...Finished adding data to index in {seconds} second(s)")
+            self.building = False
+        super().__call__(event, **facts)
+
+
+class XGBoostLines(Lines):
+    """XGBoost's own lines, one for each round, and those that the container adds.
+
+    There are no ``#metrics`` lines, and sentences have the prefix of Python's root logger.
+    """
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.folds = 0  # of cross-validation that have begun
+
+    def say(self, text: str) -> None:
+        """A sentence."""
+        self.bare(f"INFO:root:{text}")
+
+    def bare(self, text: str) -> None:
+        """A line without a prefix."""
+        self.log.info("%s", text, extra=PLAIN)
+
+    def configuration(self, provided: Mapping[str, Any], path: str) -> None:
+        """Nothing is said of it."""
+
+    def channels(self, job: Job) -> None:
+        """Where checkpoints and pipes are."""
+        if job.checkpoint is not None:
+            self.say(f"Checkpoints are saved to {job.checkpoint}")
+        for name, config in job.channels.items():
+            if config.mode == "Pipe":
+                self.say(f"The channel '{name}' is in pipe input mode under {config.path}.")
+
+    def __call__(self, event: str, **facts: Any) -> None:
+        """Take an event of `smalgos.container.job.execute`."""
+        if event == "fold":
+            self.on_fold(**facts)
+        elif event == "folds":
+            self.on_folds(**facts)
+        super().__call__(event, **facts)
+
+    def on_begin(self, state: State) -> None:
+        """Training begins, or goes on."""
+        if not self.folds:
+            self.first(state.spec.facts)
+            self.say("Single node training.")
+        if state.passes or state.row:
+            self.say(f"Resumed from the checkpoint: round {state.epoch}")
+
+    def first(self, facts: Mapping[str, Any]) -> None:
+        """What is said once."""
+        if delimiter := facts.get("settled", {}).get("delimiter"):
+            self.say(f"Determined delimiter of CSV input is '{delimiter}'")
+        if metric := facts.get("tuning_metric"):
+            said = str(metric).rpartition(":")[2]
+            self.bare(f"Setting up HPO optimized metric to be : {said}")
+
+    def on_pass(self, state: Any, p: Pass, metrics: Mapping[str, float], rows: int) -> None:
+        """A round is over, or rows are held."""
+        if p.epoch:
+            self.round(state.epoch - 1, metrics)
+        elif not self.folds and p.channel == "validation":
+            self.say(f"Validation matrix has {state.side('validation').n} rows")
+        elif not self.folds and p.name == "sketch":
+            self.say(f"Train matrix has {state.rows} rows and {state.spec.width} columns")
+
+    def round(self, number: int, metrics: Mapping[str, float]) -> None:
+        """``[0]<tab>train-rmse:8.10123<tab>validation-rmse:8.23456``"""
+        told = (f"\t{name.replace(':', '-', 1)}:{value:.5f}" for name, value in metrics.items())
+        self.bare(f"[{number}]{''.join(told)}")
+
+    def on_stop(self, state: State, why: str) -> None:
+        """Training is over."""
+        if why == "stopped":
+            self.say("Training was asked to stop: the model learnt so far is saved.")
+
+    def on_saved(self, state: State, model: Model, path: Any) -> None:
+        """The model is on the disk."""
+
+    def on_fold(self, state: State, number: int, of: tuple[int, int], rows: int) -> None:
+        """A part of the rows is about to be held out."""
+        repeats, folds = of
+        if not self.folds:
+            self.first(state.spec.facts)
+            self.say(f"Run {repeats}-round of {folds}-fold cross validation with {rows} rows")
+        self.folds += 1
+        self.say(f"Train cross validation fold {number % folds + 1}")
+
+    def on_folds(self, state: State, repeat: int | None, means: Mapping[str, float]) -> None:
+        """All parts were held out, or all repeats are over (None): the means of metrics."""
+        if repeat is None:
+            self.say("The overall metrics of cross validation")
+        else:
+            self.say(f"The metrics of round {repeat + 1} cross validation")
+        self.round(state.budget, means)
+
+
+OWN_LINES: dict[str, type[Lines]] = {
+    "knn": KNNLines,
+    "kmeans": KMeansLines,
+    "linear-learner": LinearLearnerLines,
+    "pca": PCALines,
+    "xgboost": XGBoostLines,
+}
+
+
+def lines_of(algorithm: Algorithm) -> type[Lines]:
+    """The class of an algorithm's lines."""
+    return OWN_LINES.get(algorithm.name, Lines)
