@@ -145,16 +145,16 @@ def test_csv_is_filtered_and_joined() -> None:
     data = '7,1.50,2,x\n8,3,4,"y,z"\r\n'
     features, written = of_csv(data, input="$[1:3]", output="$[0,3,-1]")
     assert features == [[1.5, 2], [3, 4]]
-    assert written == '7,x,3.5\n8,"y,z",7\n'
-    assert of_csv(data, input="$[1:3]")[1] == '7,1.50,2,x,3.5\n8,3,4,"y,z",7\n'
-    assert of_csv(data, input="$[1:3]", join=False) == ([[1.5, 2], [3, 4]], "3.5\n7\n")
+    assert written == '7,x,3.5\n8,"y,z",7.0\n'
+    assert of_csv(data, input="$[1:3]")[1] == '7,1.50,2,x,3.5\n8,3,4,"y,z",7.0\n'
+    assert of_csv(data, input="$[1:3]", join=False) == ([[1.5, 2], [3, 4]], "3.5\n7.0\n")
     assert of_csv(data, input="$[2]", output="$[1]", join=True) == ([[2], [4]], "1.50\n3\n")
 
 
 def test_csv_of_other_dialects() -> None:
-    assert of_csv("é;1\nü;2\n", "latin-1", ";", input="$[1:]") == ([[1], [2]], "é;1;1\nü;2;2\n")
-    assert of_csv("é,1\nü,2\n", "utf-16", input="$[1:]") == ([[1], [2]], "é,1,1\nü,2,2\n")
-    assert of_csv("\ufeff1,2\n\n \n") == ([[1, 2]], "1,2,3\n")
+    assert of_csv("é;1\nü;2\n", "latin-1", ";", input="$[1:]") == ([[1], [2]], "é;1;1.0\nü;2;2.0\n")
+    assert of_csv("é,1\nü,2\n", "utf-16", input="$[1:]") == ([[1], [2]], "é,1,1.0\nü,2,2.0\n")
+    assert of_csv("\ufeff1,2\n\n \n") == ([[1, 2]], "1,2,3.0\n")
 
 
 @pytest.mark.parametrize(
@@ -189,7 +189,7 @@ def test_csv_cells_come_back(rows: list[tuple[str, int, int]]) -> None:
     features, written = of_csv(text.getvalue(), input="$[1:]")
     assert features == [list(numbers) for _, *numbers in rows]
     back = list(csv.reader(io.StringIO(written, newline="")))
-    assert back == [[f"-{n}", str(a), str(b), str(a + b)] for n, a, b in rows]
+    assert back == [[f"-{n}", str(a), str(b), str(float(a + b))] for n, a, b in rows]
     assert len(list(read_blocks(io.BytesIO(b"1\n"), "x", label_size=0))) == 1
 
 
