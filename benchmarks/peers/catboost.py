@@ -35,7 +35,7 @@ def fit(folder: str, kind: str, rounds: int, depth: int, leaves: int = 0, seed: 
     def work(X: Any = X, y: Any = y, rounds: int = rounds) -> Any:
         return make(rounds, depth, classes, seed).fit(X, y, **columns)
 
-    told = measured(lambda: work(), warm=lambda: work(*warm_rows(X, y), 2))
+    told = measured(lambda: work(), warm=lambda: work(*warm_rows(X, y), 2), at_least=0.5)
     p = told["value"].predict_proba(X_val)
     return VERSION | told | held_out(y_val, p if classes > 2 else p[:, 1])
 

@@ -288,6 +288,7 @@ def fit_boosted_trees(
     told = measured(
         lambda: BoostedTreesClassifier(num_round=rounds, **settings).fit(X, y),
         warm=lambda: BoostedTreesClassifier(num_round=2, **settings).fit(*warm_rows(X, y)),
+        at_least=0.5,
     )
     p = told["value"].predict_proba(X_val)
     return VERSION | told | held_out(y_val, p if p.shape[1] > 2 else p[:, 1])

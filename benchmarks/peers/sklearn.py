@@ -128,7 +128,7 @@ def fit_boosted_trees(
     def work(X=X, y=y, rounds=rounds):
         return boosted_trees(kind, rounds, depth, leaves, seed).fit(X, y)
 
-    told = measured(lambda: work(), warm=lambda: work(*warm_rows(X, y), 2))
+    told = measured(lambda: work(), warm=lambda: work(*warm_rows(X, y), 2), at_least=0.5)
     p = told["value"].predict_proba(X_val)
     return VERSION | told | held_out(y_val, p if classes > 2 else p[:, 1])
 

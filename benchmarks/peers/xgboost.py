@@ -41,7 +41,7 @@ def fit(folder: str, kind: str, rounds: int, depth: int, leaves: int = 0, seed: 
     def work(X: Any = X, y: Any = y, rounds: int = rounds) -> Any:
         return xgboost.train(given, xgboost.QuantileDMatrix(X, y, max_bin=256, **more), rounds)
 
-    told = measured(lambda: work(), warm=lambda: work(*warm_rows(X, y), 2))
+    told = measured(lambda: work(), warm=lambda: work(*warm_rows(X, y), 2), at_least=0.5)
     return VERSION | told | held_out(y_val, told["value"].predict(xgboost.DMatrix(X_val, **more)))
 
 
