@@ -287,6 +287,19 @@ class Classifier(ClassifierMixin, Estimator):  # type: ignore[misc]
     classes_: Any
     _announced = False  # whether partial_fit was told all classes
 
+    def _announce(self, classes: Any) -> None:
+        """Take the classes that `partial_fit` was told, if any: all that there will be."""
+        if classes is None:
+            return
+        classes = np.unique(classes)
+        if not hasattr(self, "state_"):
+            self.classes_, self._announced = classes, True
+        elif not np.array_equal(classes, self.classes_):
+            raise UserError(
+                f"classes={classes.tolist()} differ from those of the first call, "
+                f"{self.classes_.tolist()}"
+            )
+
     def _targets(self, y: Any, *, reset: bool) -> Any:
         check_classification_targets(y)
         y = np.asarray(y)

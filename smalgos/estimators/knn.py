@@ -202,15 +202,7 @@ class KNNClassifier(Classifier, KNN, algorithm="knn"):
         -------
         self
         """
-        if classes is not None:
-            classes = np.unique(classes)
-            if not hasattr(self, "state_"):
-                self.classes_, self._announced = classes, True
-            elif not np.array_equal(classes, self.classes_):
-                raise UserError(
-                    f"classes={classes.tolist()} differ from those of the first call, "
-                    f"{self.classes_.tolist()}"
-                )
+        self._announce(classes)
         return self._partial_fit(X, y)
 
     def _restore(self, model: Model) -> None:

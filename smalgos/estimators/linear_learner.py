@@ -9,7 +9,6 @@ from sklearn.utils.class_weight import compute_class_weight
 from sklearn.utils.metaestimators import available_if
 
 from smalgos.algorithms.linear_learner.model import LinearModel
-from smalgos.errors import UserError
 from smalgos.estimators.base import Classifier, Estimator
 from smalgos.learning.model import Model
 
@@ -111,15 +110,7 @@ class LinearLearnerClassifier(Classifier, LinearLearner, algorithm="linear-learn
         -------
         self
         """
-        if classes is not None:
-            classes = np.unique(classes)
-            if not hasattr(self, "state_"):
-                self.classes_, self._announced = classes, True
-            elif not np.array_equal(classes, self.classes_):
-                raise UserError(
-                    f"classes={classes.tolist()} differ from those of the first call, "
-                    f"{self.classes_.tolist()}"
-                )
+        self._announce(classes)
         return self._partial_fit(X, y, sample_weight)
 
     def _settle(self) -> dict[str, Any]:
