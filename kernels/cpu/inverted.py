@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 
 from smalgos._jit import kernel
 from smalgos.kernels.cpu.candidates import better, bits, empty_heaps, lowest, ordered, replace_worst
-from smalgos.kernels.cpu.nearest import Points, top
+from smalgos.kernels.cpu.nearest import Points
 from smalgos.kernels.cpu.nearest_tiles import apart, product
+from smalgos.kernels.cpu.nearest_top import top
 from smalgos.kernels.cpu.shared import chunks, readable, run
 from smalgos.kernels.cpu.tile import PANEL, aligned, multiply_add
 from smalgos.kernels.cpu.vector import load, splat, store
@@ -264,13 +265,13 @@ def _measure(X, points, at, squares, out):
     squares  bool
     out      (q, k) float32                             out
     """
-    (q, d), k, lanes = X.shape, at.shape[1], np.empty(PANEL)
+    (q, d), k = X.shape, at.shape[1]
     for i in range(q):
         for j in range(k):
             if squares:
-                out[i, j] = apart(X, i * d, points, at[i, j] * d, d, lanes)
+                out[i, j] = apart(X, i * d, points, at[i, j] * d, d)
             else:
-                out[i, j] = product(X, i * d, points, at[i, j] * d, d, lanes)
+                out[i, j] = product(X, i * d, points, at[i, j] * d, d)
 
 
 def measure(

@@ -36,8 +36,9 @@ from smalgos.kernels.cpu.nearest import (
     Rows,
     apart_csr,
     distances_of,
+    find,
     margin,
-    score_csr,
+    measure,
     square_csr,
 )
 from smalgos.kernels.cpu.nearest_tiles import (
@@ -45,7 +46,6 @@ from smalgos.kernels.cpu.nearest_tiles import (
     TALL,
     WIDE,
     apart,
-    improve,
     inner,
     pack,
     product,
@@ -80,11 +80,11 @@ def _extent(X, weights, squares, largest):
     squares      (n,) float32, |x|^2                                                  out
     largest      (d,) float32, of |x| in each column                                  in, out
     """
-    (n, d), energy, lanes = X.shape, 0.0, np.empty(PANEL)
+    (n, d), energy = X.shape, 0.0
     for i in range(n):
         for j in range(d):
             largest[j] = max(largest[j], abs(X[i, j]))
-        square = product(X, i * d, X, i * d, d, lanes)
+        square = product(X, i * d, X, i * d, d)
         squares[i] = square
         energy += np.float64(weights[i]) * square if weights.size else square
     return energy
@@ -117,6 +117,15 @@ def _bound(square, score, off):
 
 
 @inner
+def _bind(i, row, squares, most, off, high, second, upper, lower):
+    """The bounds of a row, from the scores i."""
+    own = np.float64(squares[row])
+    e = off * (own + most)
+    upper[row] = _bound(own, high[i], 2.0 * e) * UP
+    lower[row] = _bound(own, second[i], -2.0 * e) * DOWN
+
+
+@inner
 def _move(X, i, weight, scale, old, new, sums, totals):
     """Take row i out of cluster `old`, unless that is -1, and into `new`."""
     for j in range(X.shape[1]):
@@ -128,24 +137,6 @@ def _move(X, i, weight, scale, old, new, sums, totals):
     totals[new] += whole
     if old >= 0:
         totals[old] -= whole
-
-
-@inner
-def _improve_two(tile, first, best):
-    """As `improve`, with the second highest scores: best (WIDE, 3, 16)."""
-    for j in range(WIDE):
-        at = 3 * j * PANEL
-        high, which, second = load(best, at), load(best, at + PANEL), load(best, at + 2 * PANEL)
-        for r in range(TALL):
-            new = load(tile, (r * WIDE + j) * PANEL)
-            better = new > high
-            less = select(better, high, new)
-            second = select(less > second, less, second)
-            high = select(better, new, high)
-            which = select(better, splat(np.float32(first + r)), which)
-        store(best, at, high)
-        store(best, at + PANEL, which)
-        store(best, at + 2 * PANEL, second)
 
 
 @inner
@@ -186,7 +177,7 @@ def _suspects(
     Returns how many rows are listed.
     """
     (n, d), suspects = X.shape, 0
-    every, lanes = np.arange(n).astype(np.int32), np.empty(PANEL)
+    every = np.arange(n).astype(np.int32)
     deep, begin = -(-d // PANEL) * PANEL, np.empty(PANEL, np.int64)
     square, tile = scratch(256), scratch(TALL * STRIP)
     mine, high = scratch(STRIP), scratch(STRIP)
@@ -210,7 +201,7 @@ def _suspects(
                 # The row is read only if there is hope: if it would do that its own centre stayed.
                 hope = _below(low, upper[r], e)
                 if hope:
-                    up = np.float32(np.sqrt(apart(X, r * d, P, own * d, d, lanes))) * UP
+                    up = np.float32(np.sqrt(apart(X, r * d, P, own * d, d))) * UP
                 if not (hope and _below(low, up, e)):
                     numbers[suspects] = r
                     suspects += 1
@@ -220,49 +211,28 @@ def _suspects(
 
 @kernel(fastmath=False)
 def _relabel(
-    X, weights, scale, squares, most, off, tiles, starts, k, numbers, bounded,
-    labels, upper, lower, sums, totals,
+    X, weights, scale, squares, most, off, numbers, found, high, second, labels, upper, lower,
+    sums, totals,
 ):  # fmt: skip
-    """The centres with the highest scores of the listed rows, their bounds, and the sums.
+    """Give the listed rows the centres that were found; their bounds, and the sums.
 
     numbers          (m,) int32, the rows                                             in
     weights, scale   (n,) float32 or (0,); (d + 1,) float64, of columns and weights   in
-    tiles, starts    of all k centres                                                 in
-    bounded          bool, whether there are bounds
+    found            (m,) int32                                                       in
+    high, second     (m,) float32, the highest scores; (0,): there are no bounds      in
     sums, totals     (k, d), (k,) int64                                               in, out
     Others as in `_suspects`. Returns how many labels changed.
     """
-    d, m, changed = X.shape[1], len(numbers), 0
-    deep, begin = -(-d // PANEL) * PANEL, np.empty(PANEL, np.int64)
-    square, tile, best = scratch(256), scratch(TALL * STRIP), scratch(3 * STRIP)
-    rows = scratch(WIDE * deep * PANEL).reshape(WIDE, deep, PANEL)
-    kinds = 3 if bounded else 2
-    for i in range(0, m, STRIP):
-        count = min(STRIP, m - i)
-        pack(X, numbers, i, count, begin, square, rows, 0)
-        for j in range(WIDE * kinds):
-            store(best, j * PANEL, splat(-np.inf))
-        for j in range(WIDE):
-            store(best, (kinds * j + 1) * PANEL, splat(0.0))
-        for t in range(len(tiles)):
-            score(tiles, t, k, starts, rows, 0, tile)
-            if bounded:
-                _improve_two(tile, t * TALL, best)
-            else:
-                improve(tile, t * TALL, best)
-        for r in range(count):
-            row, at = numbers[i + r], kinds * (r // PANEL) * PANEL + r % PANEL
-            old, new = np.int64(labels[row]), np.int64(best[at + PANEL])
-            if bounded:
-                own = np.float64(squares[row])
-                e = off * (own + most)
-                upper[row] = _bound(own, best[at], 2.0 * e) * UP
-                lower[row] = _bound(own, best[at + 2 * PANEL], -2.0 * e) * DOWN
-            if new != old:
-                weight = np.float64(weights[row]) if weights.size else 1.0
-                _move(X, row, weight, scale, old, new, sums, totals)
-                labels[row] = new
-                changed += 1
+    changed = 0
+    for i, row in enumerate(numbers):
+        old, new = np.int64(labels[row]), np.int64(found[i])
+        if high.size:
+            _bind(i, row, squares, most, off, high, second, upper, lower)
+        if new != old:
+            weight = np.float64(weights[row]) if weights.size else 1.0
+            _move(X, row, weight, scale, old, new, sums, totals)
+            labels[row] = new
+            changed += 1
     return changed
 
 
@@ -289,57 +259,30 @@ def _suspects_csr(
 
 @kernel(fastmath=False)
 def _relabel_csr(
-    values, indices, offsets, weights, scale, squares, most, off, wide, starts, k, numbers,
-    bounded, labels, upper, lower, sums, totals,
+    values, indices, offsets, weights, scale, squares, most, off, numbers, found, high, second,
+    labels, upper, lower, sums, totals,
 ):  # fmt: skip
     """As `_relabel`, for sparse rows."""
-    changed, scores, last = 0, scratch(len(starts)), len(scale) - 1
-    for row in numbers:
-        start, stop = offsets[row], offsets[row + 1]
-        score_csr(values, indices, start, stop, wide, starts, scores)
-        new, second = 0, np.float32(-np.inf)
-        for c in range(1, k):
-            if scores[c] > scores[new]:
-                second, new = scores[new], c
-            elif scores[c] > second:
-                second = scores[c]
-        old = np.int64(labels[row])
-        if bounded:
-            own = np.float64(squares[row])
-            e = off * (own + most)
-            upper[row] = _bound(own, scores[new], 2.0 * e) * UP
-            lower[row] = _bound(own, second, -2.0 * e) * DOWN
+    changed, last = 0, len(scale) - 1
+    for i, row in enumerate(numbers):
+        old, new = np.int64(labels[row]), np.int64(found[i])
+        if high.size:
+            _bind(i, row, squares, most, off, high, second, upper, lower)
         if new != old:
             weight = np.float64(weights[row]) if weights.size else 1.0
             whole = np.int64(np.rint(weight * scale[last]))
             totals[new] += whole
             if old >= 0:
                 totals[old] -= whole
-            for i in range(start, stop):
-                j = indices[i]
-                entry = np.int64(np.rint(np.float64(values[i]) * (weight * scale[j])))
+            for e in range(offsets[row], offsets[row + 1]):
+                j = indices[e]
+                entry = np.int64(np.rint(np.float64(values[e]) * (weight * scale[j])))
                 sums[new, j] += entry
                 if old >= 0:
                     sums[old, j] -= entry
             labels[row] = new
             changed += 1
     return changed
-
-
-@kernel(fastmath=False)
-def _own(X, P, labels, out):
-    """Squared distances of rows (n, d) to the centres P (k, d) that labels (n,) int32 name."""
-    d, lanes = X.shape[1], np.empty(PANEL)
-    for i in range(len(X)):
-        out[i] = apart(X, i * d, P, np.int64(labels[i]) * d, d, lanes)
-
-
-@kernel(fastmath=False)
-def _own_csr(values, indices, offsets, P, norms, labels, out):
-    """As `_own`, for sparse rows; norms (k,) float64, |c|^2."""
-    for i in range(len(out)):
-        c = labels[i]
-        out[i] = apart_csr(values, indices, offsets[i], offsets[i + 1], P, c, norms[c])
 
 
 def _scale(total: float, largest: NDArray[Any]) -> NDArray[np.float64]:
@@ -468,9 +411,9 @@ class Lloyd:
         int
             How many labels changed.
         """
-        k, d = self.centres.shape
+        d = self.centres.shape[1]
         points, plan, off = Points(self.centres), self._plan(), margin(d)
-        most = float(points.squares.max())
+        most, _ = points.most, points.coded()  # once, not by each task
         bounded = self.bounds != "plain"
         if plan is not None:
             drift, slow, watched = plan
@@ -499,11 +442,10 @@ class Lloyd:
             if not len(numbers):
                 return 0
             step = _relabel_csr if sparse else _relabel
-            packed = points.wide if sparse else (points.tiles, points.starts)
             sums = self._lent.get()
             changed: int = step(
-                *rows, self._weights[part], self._scale, squares, most, off, *packed, k,
-                numbers, bounded, labels, *bounds, *sums,
+                *rows, self._weights[part], self._scale, squares, most, off, numbers,
+                *find(given, numbers, points, bounded), labels, *bounds, *sums,
             )  # fmt: skip
             self._lent.put(sums)
             return changed
@@ -546,11 +488,7 @@ class Lloyd:
         centres = Points(self.centres if self._met is None else self._met)
 
         def work(part: slice) -> None:
-            given = self._rows.part(part)
-            if isinstance(given, tuple):
-                _own_csr(*given, centres.values, centres.squares, self.labels[part], out[part])
-            else:
-                _own(given, centres.values, self.labels[part], out[part])
+            measure(self._rows.part(part), centres, self.labels[part], out[part])
 
         run(work, chunks(self._rows.n))
         return out

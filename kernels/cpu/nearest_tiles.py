@@ -17,7 +17,17 @@ import numpy as np
 
 from smalgos._jit import COMPILED, kernel
 from smalgos.kernels.cpu.tile import PANEL
-from smalgos.kernels.cpu.vector import fma, load, load_part, select, splat, store, transpose, widen
+from smalgos.kernels.cpu.vector import (
+    fma,
+    load,
+    load_part,
+    select,
+    splat,
+    store,
+    sum_halves,
+    transpose,
+    widen,
+)
 
 inner = kernel(fastmath=False, inline="always")
 
@@ -272,11 +282,8 @@ def improve(tile, first, best):
 
 
 @inner
-def apart(a, at, b, b_at, d, lanes):
-    """Squared distance of a[at:][:d] and b[b_at:][:d] by differences, in float64.
-
-    lanes   (16,) float64, scratch                                                    out
-    """
+def apart(a, at, b, b_at, d):
+    """Squared distance of a[at:][:d] and b[b_at:][:d] by differences, in float64."""
     total, whole = widen(splat(0.0)), d // PANEL * PANEL
     for j in range(0, whole, PANEL):
         step = widen(load(a, at + j)) - widen(load(b, b_at + j))
@@ -285,27 +292,47 @@ def apart(a, at, b, b_at, d, lanes):
         x, y = load_part(a, at + whole, d - whole), load_part(b, b_at + whole, d - whole)
         step = widen(x) - widen(y)
         total = fma(step, step, total)
-    return sum_halves(total, lanes)
+    return sum_halves(total)
 
 
 @inner
-def product(a, at, b, b_at, d, lanes):
-    """Inner product of a[at:][:d] and b[b_at:][:d], in float64; lanes as in `apart`."""
+def product(a, at, b, b_at, d):
+    """Inner product of a[at:][:d] and b[b_at:][:d], in float64."""
     total, whole = widen(splat(0.0)), d // PANEL * PANEL
     for j in range(0, whole, PANEL):
         total = fma(widen(load(a, at + j)), widen(load(b, b_at + j)), total)
     if whole < d:
         x, y = load_part(a, at + whole, d - whole), load_part(b, b_at + whole, d - whole)
         total = fma(widen(x), widen(y), total)
-    return sum_halves(total, lanes)
+    return sum_halves(total)
 
 
 @inner
-def sum_halves(total, lanes):
-    """The sum of sixteen lanes: upper ones to lower ones."""
-    store(lanes, 0, total)
-    for i in range(8):
-        lanes[i] += lanes[i + 8]
-    for i in range(4):
-        lanes[i] += lanes[i + 4]
-    return (lanes[0] + lanes[2]) + (lanes[1] + lanes[3])
+def score_csr(values, indices, start, stop, wide, starts, scores):
+    """Scores of a sparse row: with ascending columns, the bits of `score`.
+
+    values, indices, start, stop   the entries of the row                             in
+    wide                           (d, K) float32                                     in
+    starts, scores                 (K,) float32                                       in; out
+    """
+    k = wide.shape[1]
+    p = 0
+    while p + 4 * PANEL <= k:  # as many chains as hide the time that an addition takes
+        a, b = load(starts, p), load(starts, p + PANEL)
+        c, e = load(starts, p + 2 * PANEL), load(starts, p + 3 * PANEL)
+        for i in range(start, stop):
+            x, at = splat(values[i]), np.int64(indices[i]) * k + p
+            a, b = fma(x, load(wide, at), a), fma(x, load(wide, at + PANEL), b)
+            c = fma(x, load(wide, at + 2 * PANEL), c)
+            e = fma(x, load(wide, at + 3 * PANEL), e)
+        store(scores, p, a)
+        store(scores, p + PANEL, b)
+        store(scores, p + 2 * PANEL, c)
+        store(scores, p + 3 * PANEL, e)
+        p += 4 * PANEL
+    while p < k:
+        a = load(starts, p)
+        for i in range(start, stop):
+            a = fma(splat(values[i]), load(wide, np.int64(indices[i]) * k + p), a)
+        store(scores, p, a)
+        p += PANEL

@@ -2,7 +2,8 @@
 
 from smalgos.kernels.cpu.inverted import Lists, measure, regrouped, search_lists
 from smalgos.kernels.cpu.lloyd import Lloyd
-from smalgos.kernels.cpu.nearest import Points, assign, top
+from smalgos.kernels.cpu.nearest import Points, assign
+from smalgos.kernels.cpu.nearest_top import top
 from smalgos.kernels.cpu.product_quantizer import CODES, Codes, decode, encode, search_codes
 from smalgos.kernels.cpu.projections import projection
 from smalgos.kernels.cpu.votes import majority, mean_label, shares

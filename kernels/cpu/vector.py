@@ -310,6 +310,27 @@ if COMPILED:
         return a.dtype(a.dtype, a), codegen
 
     @intrinsic
+    def sum_halves(typingctx: Any, a: Any) -> Any:
+        """The sum of all lanes: upper halves are added to lower ones, until one is left."""
+
+        def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+            total, width = args[0], LANES
+            while width > 1:
+                width //= 2
+                halves = (range(width), range(width, 2 * width))
+                lower, upper = (
+                    builder.shuffle_vector(
+                        total, ir.Constant(total.type, ir.Undefined),
+                        ir.Constant(ir.VectorType(I32, width), list(half)),
+                    )
+                    for half in halves
+                )  # fmt: skip
+                total = builder.fadd(lower, upper)
+            return builder.extract_element(total, ir.Constant(I32, 0))
+
+        return a.dtype(a), codegen
+
+    @intrinsic
     def transpose(typingctx: Any, a: Any, at: Any, b: Any, b_at: Any) -> Any:
         """Write a square of 16 x 16 consecutive elements of `a` transposed to `b`."""
 
@@ -406,6 +427,11 @@ else:
 
     def sum_lanes(start: Any, a: Any) -> Any:
         return np.add.accumulate(np.concatenate([[start], a]), dtype=a.dtype)[-1]
+
+    def sum_halves(a: Any) -> Any:
+        while len(a) > 1:
+            a = a[: len(a) // 2] + a[len(a) // 2 :]
+        return a[0]
 
     def transpose(a: Any, at: int, b: Any, b_at: int) -> None:
         square = a.reshape(-1)[at : at + LANES * LANES].reshape(LANES, LANES)

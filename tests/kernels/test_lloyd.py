@@ -134,9 +134,9 @@ def test_same_bytes_for_any_number_of_threads_and_from_the_middle(spread):
 @pytest.mark.compiled
 def test_bounds_pass_rows_over(monkeypatch):
     X, centres = blobs(0, 20_000, 16, 60, 3.0)
-    run, compared, relabel = Lloyd(X, None, centres, "hamerly"), [], lloyd._relabel
+    run, compared, find = Lloyd(X, None, centres, "hamerly"), [], lloyd.find
     monkeypatch.setattr(
-        lloyd, "_relabel", lambda *given: compared.append(len(given[9])) or relabel(*given)
+        lloyd, "find", lambda *given: compared.append(len(given[1])) or find(*given)
     )
     for _ in range(15):
         run.assign()

@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 
 from smalgos._jit import COMPILED
 from smalgos.formats.block import Csr
-from smalgos.kernels.cpu import nearest, nearest_tiles
+from smalgos.kernels.cpu import nearest, nearest_tiles, nearest_top
+from smalgos.kernels.cpu.nearest_top import top
 from smalgos.kernels.cpu.shared import threads
 from tests.reference import nearest as reference
 
@@ -66,7 +67,7 @@ def test_top_is_exact(size, data, far):
     k = data.draw(st.integers(1, len(P)))
     points = nearest.Points(P)
     for metric in ("l2", "ip"):
-        numbers, values = nearest.top(X, points, k, metric)
+        numbers, values = top(X, points, k, metric)
         want_numbers, want = reference.top(X, P, k, metric)
         np.testing.assert_allclose(values, want, rtol=1e-6, atol=1e-6)
         assert (values == want).mean() > 0.9 or values.size < 40
@@ -83,16 +84,16 @@ def test_top_of_many_points_is_exact_however_they_are_cut(metric, monkeypatch):
     P = rng.integers(-3, 4, (5000, 5)).astype(np.float32)
     points = nearest.Points(P)
     want = reference.top(X, P, 30, metric)
-    monkeypatch.setattr(nearest, "BLOCK", 5 * nearest_tiles.TALL * 7)
+    monkeypatch.setattr(nearest_top, "BLOCK", 5 * nearest_tiles.TALL * 7)
     for share in (1 << 13, 300):
-        monkeypatch.setattr(nearest, "SHARE", share)
+        monkeypatch.setattr(nearest_top, "SHARE", share)
         for jobs in (1, 3):
             with threads(jobs):
-                got = nearest.top(X, points, 30, metric)
+                got = top(X, points, 30, metric)
             for a, b in zip(got, want, strict=True):
                 np.testing.assert_array_equal(a, b)
-    for n in range(1, nearest.FEW + 2):
-        few = nearest.top(X[7 : 7 + n], points, 30, metric)
+    for n in range(1, nearest_top.FEW + 2):
+        few = top(X[7 : 7 + n], points, 30, metric)
         for a, b in zip(few, want, strict=True):
             np.testing.assert_array_equal(a, b[7 : 7 + n])
 
@@ -111,7 +112,7 @@ def test_sparse_rows_have_the_bits_of_dense_ones(size, thin):
     np.testing.assert_array_equal(nearest.square_norms(rows), nearest.square_norms(X))
     far = nearest.distances(X, points)
     np.testing.assert_allclose(nearest.distances(rows, points), far, rtol=1e-6)
-    for a, b in zip(nearest.top(rows, points, 1), nearest.top(X, points, 1), strict=True):
+    for a, b in zip(top(rows, points, 1), top(X, points, 1), strict=True):
         np.testing.assert_array_equal(a, b)
 
 
@@ -178,7 +179,7 @@ def test_no_rows():
     X = np.empty((0, 2), np.float32)
     assert nearest.assign(X, points)[0].shape == (0,)
     assert nearest.distances(X, points).shape == (0, 3)
-    assert nearest.top(X, points, 2)[0].shape == (0, 2)
+    assert top(X, points, 2)[0].shape == (0, 2)
 
 
 def test_what_does_not_fit_is_refused():
@@ -190,7 +191,7 @@ def test_what_does_not_fit_is_refused():
             nearest.Points(np.ones(shape))
     for k, metric in ((0, "l2"), (4, "l2"), (1, "cosine")):
         with pytest.raises(ValueError, match="of 3 points"):
-            nearest.top(np.ones((1, 4), np.float32), points, k, metric)
+            top(np.ones((1, 4), np.float32), points, k, metric)
     bad = Csr(np.ones(1, np.float32), np.array([4], np.int32), np.array([0, 1]), 4)
     with pytest.raises(ValueError, match="columns"):
         nearest.assign(bad, points)
