@@ -8,7 +8,7 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -49,6 +49,9 @@ class Cell:
         Of one that is slow and far from the fastest: no more than so many.
     seeded : bool
         Whether the call takes the number of the round as its ``seed``; quality is the median.
+    does_more : bool
+        Whether its quality may be better by work that the others are not asked for: it is no
+        yardstick for theirs.
     """
 
     library: str
@@ -59,6 +62,7 @@ class Cell:
     missing: str = ""
     rounds: int | None = None
     seeded: bool = False
+    does_more: bool = False
 
 
 @dataclass(frozen=True)
@@ -192,7 +196,7 @@ def run_case(
         else:
             rows.append(_row(problem, case, cell, answers[i], answers[0]))
     if case.within is not None:
-        judge(rows, *case.within)
+        judge(rows, *case.within, {c.library for c in case.cells if c.does_more})
     return rows
 
 
@@ -238,10 +242,14 @@ def _figures(problem: str, case: Case, cell: Cell, answer: dict[str, Any]) -> li
     return rows
 
 
-def judge(rows: Iterable[Row], name: str, tolerance: float) -> None:
-    """Mark the rows whose quality ends further than `tolerance` above the best one."""
+def judge(rows: Sequence[Row], name: str, tolerance: float, apart: Collection[str] = ()) -> None:
+    """Mark the rows whose quality ends further than `tolerance` above the best one.
+
+    Libraries that stand apart are no yardstick.
+    """
     found = {id(row): row.measure(name) for row in rows}
-    best = min((v for v in found.values() if v is not None and v == v), default=None)
+    known = [found[id(row)] for row in rows if row.library not in apart]
+    best = min((v for v in known if v is not None and v == v), default=None)
     for row in rows:
         value = found[id(row)]
         if best is not None and value is not None and not value <= best * (1 + tolerance):
