@@ -15,9 +15,16 @@ from smalgos.formats import Block
 
 WIDTH = 100
 ROW_BYTES = 452  # of such a record, about
-HYPERPARAMETERS = {
+HYPERPARAMETERS: dict[str, dict[str, str]] = {
     "linear-learner": {"predictor_type": "binary_classifier", "epochs": "1"},
     "pca": {"feature_dim": str(WIDTH), "num_components": "10", "mini_batch_size": "500"},
+    "kmeans": {"feature_dim": str(WIDTH), "k": "10"},
+    "knn": {
+        "feature_dim": str(WIDTH),
+        "k": "5",
+        "sample_size": "20000",
+        "predictor_type": "classifier",
+    },
 }
 
 

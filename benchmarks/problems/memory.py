@@ -15,7 +15,7 @@ ABOUT = (
 )
 ALLOWANCE = {"quick": 64, "default": 256, "full": 1024}  # MB
 TIMES = (1, 4)
-ALGORITHMS = ("linear-learner", "pca")
+ALGORITHMS = ("linear-learner", "pca", "kmeans", "knn")
 
 
 def cases(folder: Path, size: str) -> list[Case]:

@@ -14,7 +14,8 @@ upper one is below. Each step of the centres widens both: the lower one by the l
 As a few centres often go far when most stand still, those that go far are watched: all rows are
 compared with them, and the lower bound yields to the longest step of the others alone. (Two groups
 in the sense of Ding et al. (2015), Yinyang K-means, parted anew in each iteration.) How many are
-watched is chosen where that saves most, by the bounds of a sample of rows.
+watched is chosen where that saves most, by the bounds of a sample of rows. Where bounds save
+nothing they are let go, and made again when steps are half as long.
 
 **Why the labels are those of plain iterations, ties and rounding included.** A score (see
 `nearest_tiles`) is (|x|^2 - D^2) / 2 for a distance D, but for an error of at most
@@ -32,6 +33,7 @@ from numpy.typing import NDArray
 
 from smalgos._jit import kernel
 from smalgos.kernels.cpu.nearest import (
+    Guesses,
     Points,
     Rows,
     apart_csr,
@@ -60,6 +62,7 @@ __all__ = ["BOUNDS", "Lloyd", "choose", "seed_plus_plus"]
 BOUNDS = ("plain", "hamerly")
 ROWS = 8192  # of a task,
 ENTRIES = 1 << 19  # or so many entries, 2 MB: what is read twice stays in cache
+FILTERED = 0.5  # of the time of all scores: what a filter in bytes takes (`find`)
 SAMPLE = 2048  # rows whose bounds say how many centres to watch
 UP, DOWN = np.float32(1 + 2.0**-22), np.float32(1 - 2.0**-22)
 
@@ -352,7 +355,8 @@ class Lloyd:
         self._sums, self._totals = np.zeros((k, d), np.int64), np.zeros(k, np.int64)
         self._parts: list[tuple[NDArray[np.int64], NDArray[np.int64]]] = []
         self._lent = Lent(self._part)
-        self._met: NDArray[np.float32] | None = None  # the centres that bounds are for
+        self._met: NDArray[np.float32] | None = None  # the centres that labels are for
+        self._bounded, self._tried = False, np.inf  # whether bounds hold; steps when made last
 
     def _extents(self, d: int) -> NDArray[np.float32]:
         def work(part: slice) -> tuple[float, Any]:
@@ -380,16 +384,19 @@ class Lloyd:
         """Numbers of the clusters without weight."""
         return np.flatnonzero(self._totals == 0)
 
-    def _plan(self) -> tuple[NDArray[np.float32], np.float32, NDArray[Any]] | None:
-        """Steps of the centres, the longest one that is not watched, and who is watched.
-
-        None if it is best to compare all rows with all centres.
-        """
-        if self._met is None or self.bounds == "plain":
-            return None
+    def _drift(self) -> NDArray[np.float32]:
+        """How far each centre went since bounds were made, at most."""
+        assert self._met is not None
         step = self.centres.astype(np.float64) - self._met
-        drift = np.sqrt((step**2).sum(axis=1)).astype(np.float32) * UP
-        k = len(drift)
+        return np.sqrt((step**2).sum(axis=1)).astype(np.float32) * UP
+
+    def _plan(self, full: float = 1.0) -> tuple[np.float32, NDArray[Any]] | None:
+        """The longest step of a centre that is not watched, and who is watched.
+
+        None if it is best to compare all rows with all centres, which takes `full` of the time that
+        it takes to work out all scores.
+        """
+        drift, k = self._drift(), len(self.centres)
         order = np.argsort(-drift, kind="stable")
         longest = np.append(drift[order], np.float32(0))
         some = slice(None, None, max(1, len(self._upper) // SAMPLE))
@@ -397,11 +404,24 @@ class Lloyd:
         watched = np.arange(0, 1 if self._rows.sparse else k + 1, TALL)
         fail = np.searchsorted(slack, longest[watched], side="right") / len(slack)
         reading = 1 / (1 + k / TALL)  # of a row, as part of comparing it with all centres
-        cost = watched / k + reading * (watched > 0) + fail * (1 + reading / 4)
+        cost = watched / k + reading * (watched > 0) + fail * (full + reading / 4)
         best = int(cost.argmin())
-        if cost[best] > 0.95:
+        if cost[best] > 0.95 * full:
             return None
-        return drift, longest[watched[best]], np.sort(order[: watched[best]])
+        return longest[watched[best]], np.sort(order[: watched[best]])
+
+    def _worth_bounds(self) -> bool:
+        """Whether to make bounds of all rows: they cost some time, and must outlast a few steps.
+
+        Not before steps are known, and not again before they are half as long.
+        """
+        if self.bounds == "plain" or self._met is None:
+            return False
+        usual = float(np.quantile(self._drift(), 0.9))
+        worth = usual < self._tried / 2
+        if worth:
+            self._tried = usual
+        return worth
 
     def assign(self) -> int:
         """Give each row the nearest centre.
@@ -412,11 +432,13 @@ class Lloyd:
             How many labels changed.
         """
         d = self.centres.shape[1]
-        points, plan, off = Points(self.centres), self._plan(), margin(d)
-        most, _ = points.most, points.coded()  # once, not by each task
-        bounded = self.bounds != "plain"
+        points, off = Points(self.centres), margin(d)
+        plan, most = None, points.most
+        if self._bounded:
+            plan = self._plan(1.0 if points.coded() is None else FILTERED)
+        bounded = self._bounded = plan is not None or self._worth_bounds()
         if plan is not None:
-            drift, slow, watched = plan
+            drift, (slow, watched) = self._drift(), plan
             seen = Points(self.centres[watched] if len(watched) else self.centres[:1])
             names = np.full(len(seen.starts), -1, np.float32)
             names[: len(watched)] = watched
@@ -442,10 +464,11 @@ class Lloyd:
             if not len(numbers):
                 return 0
             step = _relabel_csr if sparse else _relabel
+            guesses = None if self._met is None else Guesses(labels, squares)
             sums = self._lent.get()
             changed: int = step(
                 *rows, self._weights[part], self._scale, squares, most, off, numbers,
-                *find(given, numbers, points, bounded), labels, *bounds, *sums,
+                *find(given, numbers, points, bounded, guesses), labels, *bounds, *sums,
             )  # fmt: skip
             self._lent.put(sums)
             return changed

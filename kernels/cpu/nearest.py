@@ -10,7 +10,7 @@ the distance is worked out from differences, in float64. So a duplicate is at di
 far from the origin cost time, not accuracy.
 """
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,6 +36,7 @@ from smalgos.kernels.cpu.tile import PANEL, aligned, scratch
 
 __all__ = ["Points", "assign", "distances", "square_norms"]
 
+NOTHING = np.empty(0, np.float32)
 DENSE = 8  # rows with an entry in fewer than so many columns are made dense
 MANY = 64  # points from which on bytes filter them
 TINY, HUGE = 1e-20, 1e30  # largest squares of points whose scores float32 holds
@@ -275,9 +276,21 @@ def own_csr(values, indices, offsets, P, norms, labels, out):
         out[i] = apart_csr(values, indices, offsets[i], offsets[i + 1], P, c, norms[c])
 
 
+class Guesses(NamedTuple):
+    """What is known of rows before their nearest points are looked for.
+
+    labels    (n,) int32, a point for each row that is likely to be the nearest
+    squares   (n,) float32, |x|^2
+    """
+
+    labels: NDArray[np.int32]
+    squares: NDArray[np.float32]
+
+
 def find(
-    given: Any, numbers: NDArray[np.int32], points: Points, two: bool = False
-) -> tuple[NDArray[np.int32], NDArray[np.float32], NDArray[np.float32]]:
+    given: Any, numbers: NDArray[np.int32], points: Points, two: bool = False,
+    guesses: Guesses | None = None,
+) -> tuple[NDArray[np.int32], NDArray[np.float32], NDArray[np.float32]]:  # fmt: skip
     """The points with the highest scores of some rows; of equal ones the first.
 
     Parameters
@@ -290,23 +303,27 @@ def find(
         At most 2^24.
     two : bool
         Whether scores are wanted.
+    guesses : Guesses, optional
+        They save time, and change no label.
 
     Returns
     -------
     labels : ndarray of int32, shape (m,)
     high, second : ndarray of float32, shape (m,) or (0,)
-        The highest score, and the highest of the other points; within `margin`.
+        The highest score, and one that those of the other points are not above: with guesses not
+        always the highest of them. Within `margin`.
     """
     labels = np.empty(len(numbers), np.int32)
     high, second = np.empty((2, len(numbers) if two else 0), np.float32)
     if isinstance(given, tuple):
         find_csr(*given, numbers, *points.wide, points.k, two, labels, high, second)
         return labels, high, second
-    done, coded = 0, points.coded()
-    if coded is not None:
+    done, coded = 0, None if guesses is None else points.coded()
+    if guesses is not None and coded is not None:
+        squares = guesses.squares if two else NOTHING
         done = find_bytes(
-            given, numbers, points.values, points.starts, points.squares, points.most,
-            margin(points.d), coded.of, two, labels, high, second,
+            given, numbers, points.values, points.starts, points.most, margin(points.d), coded.of,
+            guesses.labels, squares, labels, high, second,
         )  # fmt: skip
     if done < len(numbers):
         find_floats(
@@ -342,7 +359,6 @@ def assign(X: Any, points: Points) -> tuple[NDArray[np.int32], NDArray[np.float3
         labels[part] = find(given, np.arange(len(out[part]), dtype=np.int32), points)[0]
         measure(given, points, labels[part], out[part])
 
-    points.coded()  # once, not by each task
     run(work, chunks(rows.n))
     return labels, out
 

@@ -8,8 +8,9 @@ and one b for all points. Then ``a b S`` with the integer
     S = sum_i u_i s_i + c,    c = -128 sum_i s_i - |p'|^2 / (2 a b), rounded
 
 is the score but for an error of at most |x' - a (u - 128)| |b s| + |x'| |p' - b s| + a b / 2 (by
-Cauchy and Schwarz). So a point whose S is further below than that is ruled out, and the few others
-are decided as they are without the filter: what comes out is the same, bit for bit.
+Cauchy and Schwarz). With that much added for usual rows, c makes S an upper limit, but for what a
+row is unusual (`doubt`). So a point whose S is lower than another's exact score is ruled out, and
+the few others are decided as they are without the filter: what comes out is the same, bit for bit.
 
 One instruction of AVX-512 VNNI multiplies and adds 64 pairs of bytes, sixteen numbers of 32 bits at
 a time: four features of a row and a point in each. The layout is that of `nearest_tiles`, with
@@ -38,9 +39,10 @@ from smalgos.kernels.cpu.vector import (
 )
 
 NOWHERE = -(1 << 30)  # what the scores of places beyond the last point start from
-LEAST, MOST = 2 - (1 << 31), (1 << 31) - 2  # limits that everything exceeds, and nothing
+LEAST, MOST = -(1 << 31), (1 << 31) - 2  # limits that everything exceeds, and nothing
 GROUP = 4  # features of a number of 32 bits
 NARROW, WIDEST = 24, 4096  # features below which it does not pay, and beyond which S may overflow
+ABOVE = 1.03  # times as long as the mean: what is taken as usual
 SPREAD = 16  # by how many times at most points are farther out than rows are taken to be
 
 
@@ -153,23 +155,6 @@ if COMPILED:
         return shape, codegen
 
     @intrinsic
-    def two_largest(typingctx: Any, peak: Any, best: Any) -> Any:
-        """Take peak (WIDE, 16) into best (WIDE, 2, 16), the largest and the second; int32."""
-
-        def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-            source, to = (_data(context, builder, sig, args, i) for i in (0, 1))
-            for j in range(WIDE):
-                spots = [_place(builder, to, _number((2 * j + i) * PANEL)) for i in (0, 1)]
-                high, second = (builder.load(spot, align=4) for spot in spots)
-                new = builder.load(_place(builder, source, _number(j * PANEL)), align=4)
-                less = builder.select(builder.icmp_signed("<", high, new), high, new)
-                builder.store(_larger(builder, high, new), spots[0], align=4)
-                builder.store(_larger(builder, second, less), spots[1], align=4)
-            return context.get_dummy_value()
-
-        return types.void(c_ordered(peak), c_ordered(best, True)), codegen
-
-    @intrinsic
     def above(typingctx: Any, a: Any, at: Any, b: Any, b_at: Any) -> Any:
         """Bit i: a[at + i] > b[b_at + i], of sixteen int32."""
 
@@ -230,13 +215,6 @@ else:
                 out.reshape(-1)[to : to + PANEL] = scores[r]
             peak.reshape(-1)[j * PANEL : (j + 1) * PANEL] = scores.max(axis=0)
 
-    def two_largest(peak: Any, best: Any) -> None:
-        for j in range(WIDE):
-            new = peak.reshape(-1)[j * PANEL : (j + 1) * PANEL]
-            high, second = best.reshape(WIDE, 2, PANEL)[j]
-            second[:] = np.maximum(second, np.minimum(high, new))
-            high[:] = np.maximum(high, new)
-
     def above(a: Any, at: int, b: Any, b_at: int) -> int:
         more = a.reshape(-1)[at : at + PANEL] > b.reshape(-1)[b_at : b_at + PANEL]
         return int((more * (1 << np.arange(PANEL))).sum())
@@ -279,9 +257,10 @@ def largest(X, at, d, mean, high):
     return high
 
 
-def _slack(d: int) -> float:
-    """What sums of d squares in float32, and their roots, may lack, as a share."""
-    return 1.0 + (d + 16) * 2.0**-23
+@inner
+def length(squares, d):
+    """At least the root of a sum of d squares that was added up in float32."""
+    return np.sqrt(squares) * (1.0 + (d + 16) * 2.0**-23)
 
 
 class Coded:
@@ -302,6 +281,8 @@ class Coded:
         -128 sum s.
     halves : ndarray of float64, shape (T * TALL,)
         |p'|^2 / 2; zeros for products.
+    norms, errors : ndarray of float64, shape (T * TALL,)
+        |b s| and |p' - b s|, at most.
     mean, shift : ndarray of float32, shape (4 D,)
         m, and what rows are shifted by: m, or zeros.
     """
@@ -317,28 +298,25 @@ class Coded:
         self.tiles = aligned(count, deep // GROUP, TALL, dtype=np.int32)
         self.sums = np.full(count * TALL, NOWHERE, np.int32)
         self.halves = np.zeros(count * TALL)
+        self.norms, self.errors = np.zeros(count * TALL), np.zeros(count * TALL)
         parts = chunks(count, 1024)
         self.span = max(run(lambda part: _span(values, self.mean, *_ends(part)), parts))
         self.step = np.float32(max(self.span, 1e-30) / 127)
 
-        def pack(part: slice) -> tuple[float, float]:
-            found: tuple[float, float] = _encode_points(
+        def pack(part: slice) -> None:
+            _encode_points(
                 values, *_ends(part), self.mean, self.step, by_product, self.tiles.view(np.int8),
-                self.sums, self.halves,
+                self.sums, self.halves, self.norms, self.errors,
             )  # fmt: skip
-            return found
 
-        norms, errors = zip(*run(pack, parts), strict=True)
-        norm = np.sqrt(max(norms)) * _slack(d)
-        self.error = np.sqrt(max(errors)) * _slack(d) + 2.0**-23 * norm  # of any point, at most
-        self.norm = norm + self.error
+        run(pack, parts)
 
     @property
     def of(self) -> tuple[Any, ...]:
         """As kernels take them."""
         return (
-            self.tiles, self.sums, self.halves, self.mean, self.shift, np.float32(self.span),
-            self.step, self.norm, self.error,
+            self.tiles, self.sums, self.halves, self.norms, self.errors, self.mean, self.shift,
+            np.float32(self.span), self.step,
         )  # fmt: skip
 
 
@@ -357,23 +335,23 @@ def _span(P, mean, first, last):
 
 
 @kernel(fastmath=False)
-def _encode_points(P, first, last, mean, step, by_product, tiles, sums, halves):
+def _encode_points(P, first, last, mean, step, by_product, tiles, sums, halves, norms, errors):
     """Points [first, last) as bytes.
 
     P               (k, d) float32                                                    in
     mean            (D,) float32                                                      in
     tiles           (T, D / 4, TALL * 4) int8, zeros                                  in, out
-    sums, halves    see `Coded`                                                       out
-    Returns the largest sums of squares, of the points and of their errors.
+    Others as in `Coded`.
     """
     d = P.shape[1]
     codes = np.empty(len(mean), np.int8)
-    most, worst = 0.0, 0.0
     for p in range(first, min(last, len(P))):
-        squares, errors = encode(
+        square, left = encode(
             P, p * d, d, mean, np.float32(1) / step, step, np.float32(0), codes, 0
         )
-        most, worst = max(most, squares), max(worst, errors)
+        own = length(square, d)
+        errors[p] = length(left, d) + 2.0**-23 * own  # x - m is rounded, too
+        norms[p] = own + errors[p]
         t, r, total = p // TALL, p % TALL, 0
         for j in range(d):
             tiles[t, j // GROUP, r * GROUP + j % GROUP] = codes[j]
@@ -381,21 +359,26 @@ def _encode_points(P, first, last, mean, step, by_product, tiles, sums, halves):
         sums[p] = -128 * total
         if not by_product:
             halves[p] = 0.5 * apart(P, p * d, mean, 0, d)
-    return most, worst
 
 
 @inner
-def unit(X, numbers, shift, span):
-    """a: what a step is worth where rows X[numbers], shifted, are bytes.
+def usual(X, numbers, shift, span):
+    """What rows X[numbers], shifted, are like, as bytes; span: how far out points are.
 
-    span    float32, how far out points are
+    Returns a, how far a usual row is from its bytes, and how long it is.
     """
-    lanes = np.empty(PANEL, np.float32)
-    high = splat(span / np.float32(SPREAD))
+    d, lanes = X.shape[1], np.empty(PANEL, np.float32)
+    high, squares = splat(span / np.float32(SPREAD)), splat(0.0)
     for row in numbers:
-        high = largest(X, np.int64(row) * X.shape[1], X.shape[1], shift, high)
+        at = np.int64(row) * d
+        for j in range(0, len(shift), PANEL):
+            x = load(X, at + j) if j + PANEL <= d else load_part(X, at + j, d - j)
+            x = magnitude(x - load(shift, j))
+            high, squares = select(x > high, x, high), fma(x, x, squares)
     store(lanes, 0, high)
-    return max(lanes.max(), np.float32(1e-30)) / np.float32(127)
+    a = max(lanes.max(), np.float32(1e-30)) / np.float32(127)
+    long = np.sqrt(np.float64(sum_halves(squares)) / max(1, len(numbers)))
+    return a, ABOVE * np.float64(a) * np.sqrt(d / 12.0), ABOVE * long
 
 
 @inner
@@ -424,20 +407,33 @@ def pack_bytes(X, numbers, first, count, shift, a, words, rows, at, squares, err
 
 
 @inner
-def begin_at(sums, halves, first, last, worth, starts):
-    """c of points [first, last); worth: a b.   starts (T * TALL,) int32 out"""
+def begin_at(coded, first, last, worth, off, long, starts):
+    """c of points [first, last).
+
+    coded       `Coded.of`                                                            in
+    worth       float64, a b
+    off, long   float64, of a usual row (`usual`)
+    starts      (T * TALL,) int32                                                     out
+    """
+    _, sums, halves, norms, errors, _, _, _, _ = coded
     inverse = 1.0 / worth
     for p in range(first, last):
-        starts[p] = sums[p] - np.int32(np.rint(halves[p] * inverse))
+        c = off * norms[p] + long * errors[p] - halves[p]
+        starts[p] = sums[p] + np.int32(np.rint(c * inverse))
 
 
 @inner
-def doubt(squares, errors, norm, error, d, worth):
-    """By how much S may be off, in units of its own; worth: a b."""
-    slack = 1.0 + (d + 16) * 2.0**-23
-    own = np.sqrt(squares) * slack
-    off = np.sqrt(errors) * slack + 2.0**-23 * own
-    return (off * norm + (own + off) * error) / worth * (1.0 + 2.0**-20) + 2.0
+def doubt(squares, errors, d, worth, off, long, norm, error):
+    """By how much S may be no upper limit, in units of its own.
+
+    squares, errors   float64, sums of squares of a row and of its errors (`encode`)
+    norm, error       float64, the largest of all points
+    Others as in `begin_at`.
+    """
+    own = length(squares, d)
+    left = length(errors, d) + 2.0**-23 * own
+    more = max(0.0, left - off) * norm + max(0.0, own + left - long) * error
+    return more / worth * (1.0 + 2.0**-20) + 2.0
 
 
 @inner

@@ -1,7 +1,7 @@
 """The nearest point of each of some rows, by the highest score; of equal ones the first.
 
 Three ways to the same answer: all scores in float32 (`find`), those of sparse rows (`find_csr`), or
-a filter in bytes, and scores of the few that it leaves (`find_bytes`).
+a filter in bytes, and distances to the few points that it leaves (`find_bytes`).
 """
 
 import numpy as np
@@ -10,14 +10,12 @@ from smalgos._jit import kernel
 from smalgos.kernels.cpu.candidates import lowest
 from smalgos.kernels.cpu.nearest_bytes import (
     GROUP,
-    LEAST,
     MOST,
     above,
     begin_at,
     doubt,
     pack_bytes,
-    two_largest,
-    unit,
+    usual,
     whole,
 )
 from smalgos.kernels.cpu.nearest_bytes import tile as tile_of_bytes
@@ -25,6 +23,7 @@ from smalgos.kernels.cpu.nearest_tiles import (
     STRIP,
     TALL,
     WIDE,
+    apart,
     improve,
     inner,
     pack,
@@ -35,7 +34,7 @@ from smalgos.kernels.cpu.nearest_tiles import (
 from smalgos.kernels.cpu.tile import PANEL, scratch
 from smalgos.kernels.cpu.vector import fma, load, select, splat, store
 
-AGAIN = 8  # times as many rows as there are, whose candidates say whether the filter is worth it
+AGAIN = 8  # points for a row that the filter may leave, if it is to pay
 
 
 @inner
@@ -121,118 +120,108 @@ def _chain(X, at, P, p, d, start):
 
 
 @inner
-def _collect(scores, peaks, k, limits, done, lane, point):
-    """The pairs of a row and a point whose S exceeds the row's limit, but not what is done.
+def _list(tile, peak, limits, first, points, lane, point, listed):
+    """List the pairs of a row and a point whose S exceed the row's limit.
 
-    scores, peaks   (T * TALL, WIDE, 16), (T, WIDE, 16) int32: S and their maxima     in
-    limits, done    (WIDE, 16) int32                                                  in
-    lane, point     (STRIP * k,) int32                                                out
-    Returns how many there are.
+    tile, peak      (TALL, WIDE, 16), (WIDE, 16) int32: S, and its maxima             in
+    limits          (WIDE, 16) int32                                                  in
+    first, points   int64, number of the tile's first point, and how many it has
+    lane, point     int32, the pairs, `listed` of them so far                         in, out
+    Returns how many there are now.
     """
-    found = 0
-    for t in range(len(peaks) // STRIP):
-        for first in range(0, STRIP, PANEL):
-            if above(peaks, t * STRIP + first, limits, first) == 0:
-                continue
-            for p in range(t * TALL, min(k, (t + 1) * TALL)):
-                at = p * STRIP + first
-                left = above(scores, at, limits, first) & ~above(scores, at, done, first)
-                while left != 0:
-                    lane[found], point[found] = first + lowest(left), p
-                    left &= left - 1
-                    found += 1
-    return found
-
-
-@inner
-def _weigh(X, numbers, P, norms, lane, point, count, first, other, which):
-    """Take exact scores of pairs into the two highest ones of each row.
-
-    X, numbers, P, norms   as in `find_bytes`, numbers those of the strip             in
-    lane, point            int32, of `count` pairs                                    in
-    first, other, which    (STRIP,) float64, int64: the highest score, that of
-                           another point, and whose the first is                      in, out
-    """
-    d = X.shape[1]
-    for i in range(count):
-        r, p = np.int64(lane[i]), np.int64(point[i])
-        new = product(X, np.int64(numbers[r]) * d, P, p * d, d) - 0.5 * norms[p]
-        old = first[r]
-        other[r] = max(other[r], min(old, new))
-        first[r] = max(old, new)
-        which[r] = p if new > old else which[r]
+    for of in range(0, STRIP, PANEL):
+        if above(peak, of, limits, of) == 0:
+            continue
+        for p in range(points):
+            left = above(tile, p * STRIP + of, limits, of)
+            while left != 0:
+                lane[listed], point[listed] = of + lowest(left), first + p
+                left &= left - 1
+                listed += 1
+    return listed
 
 
 @kernel(fastmath=False)
-def find_bytes(X, numbers, P, starts, norms, most, off, coded, two, labels, high, second):
-    """By a filter in bytes; as `find`.
+def find_bytes(
+    X, numbers, P, starts, most, margin, coded, guesses, squares, labels, high, second
+):  # fmt: skip
+    """By a filter in bytes, from points that are likely to be the nearest; as `find`.
 
-    P               (k, d) float32, the points                                        in
-    starts, norms   (>= k,) float32, float64: where their scores start, |p|^2         in
-    most, off       float64, the largest |p|^2, `margin`
-    coded           `Coded.of`                                                        in
-    The points with the largest S are looked at first: what their exact scores are rules out most
-    others. Where two are closer than scores in float32 can tell, the latter decide. Returns the
-    number of rows done: fewer than m where the filter leaves so many that it does not pay.
+    P              (k, d) float32, the points                                         in
+    starts         (>= k,) float32, where their scores start                          in
+    most, margin   float64, the largest |p|^2; see `nearest.margin`
+    coded          `Coded.of`                                                         in
+    guesses        (n,) int32                                                         in
+    squares        (n,) float32, |x|^2; (0,) where scores are not wanted: where they
+                   are, points somewhat farther than the guess are looked at, too     in
+    second         a score that those of all other points are not above               out
+    The distance of the guess rules out most points. Where two are closer than scores in float32 can
+    tell, those decide. Returns the number of rows done: fewer than m where the filter leaves so
+    many points that it does not pay.
     """
-    tiles, sums, halves, mean, shift, span, step, norm, error = coded
+    tiles, sums, _, lengths, lefts, mean, shift, span, step = coded
     (_, d), (k, _), m, deep = X.shape, P.shape, len(numbers), len(shift) // GROUP
     words, rows = np.empty((PANEL, deep), np.int32), np.empty(STRIP * deep, np.int32)
-    scores = np.empty(len(sums) * STRIP, np.int32)
-    peaks, peak = np.empty(len(tiles) * STRIP, np.int32), np.empty(STRIP, np.int32)
-    begin, best = np.empty(len(sums), np.int32), np.empty(2 * STRIP, np.int32)
+    tile, peak = np.empty(TALL * STRIP, np.int32), np.empty(STRIP, np.int32)
+    limits, begin = np.full(STRIP, MOST, np.int32), np.empty(len(sums), np.int32)
     lane, point = np.empty(STRIP * k, np.int32), np.empty(STRIP * k, np.int32)
-    squares, errors, at = np.empty(m), np.empty(m), np.empty(STRIP, np.int32)
-    limits, done = np.empty(STRIP, np.int32), np.empty(STRIP, np.int32)
-    first, other, which = np.empty(STRIP), np.empty(STRIP), np.empty(STRIP, np.int64)
-    close, centre, looked = np.empty(STRIP), product(mean, 0, mean, 0, d), 0
-    a = unit(X, numbers, shift, span)
+    own, errors, at = np.empty(m), np.empty(m), np.empty(STRIP, np.int64)
+    first, other, close = np.empty(STRIP), np.empty(STRIP), np.empty(STRIP)
+    which, beyond, looked = np.empty(STRIP, np.int64), np.empty(STRIP), 0
+    root, norm, error = np.sqrt(product(mean, 0, mean, 0, d)), lengths.max(), lefts.max()
+    a, off, long = usual(X, numbers, shift, span)
     worth = np.float64(step) * np.float64(a)
-    begin_at(sums, halves, 0, len(sums), worth, begin)
+    inverse, rounding = 1.0 / worth, (d + 16) * 2.0**-23
+    begin_at(coded, 0, len(sums), worth, off, long, begin)
+    further = 0.0  # as far again as the filter cannot tell: for twice the points, a bound to keep
+    if squares.size:
+        further = 2.0 * (off * lengths[:k].mean() + long * lefts[:k].mean())
     for i in range(0, m, STRIP):
         count = min(STRIP, m - i)
-        if looked > AGAIN * i + k * STRIP:
+        if looked > AGAIN * (i + 8 * STRIP):
             return i
-        pack_bytes(X, numbers, i, count, shift, a, words, rows, 0, squares, errors)
-        for r in range(2 * STRIP):
-            best[r] = LEAST
+        pack_bytes(X, numbers, i, count, shift, a, words, rows, 0, own, errors)
+        for r in range(count):
+            row = np.int64(numbers[i + r])
+            at[r], which[r], square = row * d, guesses[row], own[i + r]
+            first[r], other[r] = apart(X, at[r], P, which[r] * d, d), np.inf
+            length = np.sqrt(square) + root
+            close[r] = 4.0 * margin * (length * length + most)  # of squared distances
+            beyond[r] = first[r] + close[r] + further
+            level = 0.5 * (square * (1.0 - rounding) - beyond[r])
+            doubts = doubt(square, errors[i + r], d, worth, off, long, norm, error)
+            limits[r] = whole(level * inverse - doubts)
+        for r in range(count, STRIP):
+            limits[r] = MOST
+        listed = 0
         for t in range(len(tiles)):
             tile_of_bytes(
-                tiles, t * deep * TALL, begin, t * TALL, deep, rows, 0, deep * PANEL,
-                scores, t * TALL * STRIP, peak,
-            )  # fmt: skip
-            two_largest(peak, best)
-            for r in range(STRIP):
-                peaks[t * STRIP + r] = peak[r]
-        for r in range(STRIP):
-            first[r], other[r], which[r], done[r] = -np.inf, -np.inf, 0, MOST
-            at[r], limits[r] = numbers[i + min(r, count - 1)], MOST
-            if r < count:
-                limits[r] = best[(2 * (r // PANEL) + two) * PANEL + r % PANEL] - 1
-        pairs = _collect(scores, peaks, k, limits, done, lane, point)
-        _weigh(X, at, P, norms, lane, point, pairs, first, other, which)
+                tiles, t * deep * TALL, begin, t * TALL, deep, rows, 0, deep * PANEL, tile, 0, peak
+            )
+            p = t * TALL
+            listed = _list(tile, peak, limits, p, min(TALL, k - p), lane, point, listed)
+        looked += listed
+        for e in range(listed):
+            r, p = np.int64(lane[e]), np.int64(point[e])
+            new, old = apart(X, at[r], P, p * d, d), first[r]
+            new = np.inf if p == guesses[numbers[i + r]] else new
+            other[r] = min(other[r], max(old, new))
+            first[r] = min(old, new)
+            which[r] = p if new < old else which[r]
         for r in range(count):
-            done[r] = limits[r]
-            length = np.sqrt(squares[i + r]) + np.sqrt(centre)
-            close[r] = 2.0 * off * (length * length + most)
-            level = min(first[r] - close[r], other[r]) if two else first[r] - close[r]
-            # Exact scores are of x and p, those in bytes of x' and p'.
-            level -= product(X, np.int64(at[r]) * d, mean, 0, d) - 0.5 * centre
-            off_by = doubt(squares[i + r], errors[i + r], norm, error, d, worth)
-            limits[r] = whole(level / worth - off_by)
-        looked += pairs
-        pairs = _collect(scores, peaks, k, limits, done, lane, point)
-        _weigh(X, at, P, norms, lane, point, pairs, first, other, which)
-        looked += pairs
-        for r in range(count):
-            if first[r] - other[r] <= close[r]:
-                top = np.float32(-np.inf)
-                for p in range(k):
-                    if scores[p * STRIP + r] > limits[r]:
-                        new = _chain(X, np.int64(at[r]) * d, P, p, d, starts[p])
-                        if new > top:
-                            top, which[r] = new, p
+            row = numbers[i + r]
+            if other[r] - first[r] <= close[r]:
+                which[r] = guesses[row]
+                best = _chain(X, at[r], P, which[r], d, starts[which[r]])
+                for e in range(listed):
+                    if lane[e] == r:
+                        p = np.int64(point[e])
+                        new = _chain(X, at[r], P, p, d, starts[p])
+                        if new > best or (new == best and p < which[r]):
+                            best, which[r] = new, p
             labels[i + r] = which[r]
-            if two:
-                high[i + r], second[i + r] = first[r], other[r]
+            if squares.size:
+                square = np.float64(squares[row])
+                high[i + r] = 0.5 * (square - first[r])
+                second[i + r] = 0.5 * (square - min(other[r], beyond[r]))
     return m

@@ -20,7 +20,7 @@ from smalgos.kernels.cpu.nearest_bytes import (
     begin_at,
     doubt,
     pack_bytes,
-    unit,
+    usual,
     whole,
 )
 from smalgos.kernels.cpu.nearest_bytes import tile as tile_of_bytes
@@ -149,21 +149,21 @@ def _top_bytes(X, P, coded, first, last, by_product, keys, numbers):
 
     Returns the tile to go on from where the filter leaves so many points that it does not pay.
     """
-    tiles, sums, halves, mean, shift, span, step, norm, error = coded
-    (n, d), k = X.shape, len(P)
+    tiles, sums, _, norms, errors, mean, shift, span, step = coded
+    (n, d), k, norm, error = X.shape, len(P), norms.max(), errors.max()
     every = np.arange(n).astype(np.int32)
     deep, strips = len(shift) // GROUP, -(-n // STRIP)
     words, rows = np.empty((PANEL, deep), np.int32), np.empty(strips * STRIP * deep, np.int32)
     tile, peak = np.empty(TALL * STRIP, np.int32), np.empty(STRIP, np.int32)
-    squares, errors, doubts = np.empty(n), np.empty(n), np.empty(n)
+    squares, lefts, doubts = np.empty(n), np.empty(n), np.empty(n)
     limits, begin = np.full(strips * STRIP, MOST, np.int32), np.empty(len(sums), np.int32)
-    a = unit(X, every, shift, span)
+    a, off, long = usual(X, every, shift, span)
     worth = np.float64(step) * np.float64(a)
     for s in range(strips):
         at, count = s * STRIP, min(STRIP, n - s * STRIP)
-        pack_bytes(X, every, at, count, shift, a, words, rows, at * deep, squares, errors)
+        pack_bytes(X, every, at, count, shift, a, words, rows, at * deep, squares, lefts)
     for i in range(n):
-        doubts[i] = doubt(squares[i], errors[i], norm, error, d, worth)
+        doubts[i] = doubt(squares[i], lefts[i], d, worth, off, long, norm, error)
         if by_product:
             squares[i] = product(X, i * d, mean, 0, d)
         else:
@@ -171,7 +171,7 @@ def _top_bytes(X, P, coded, first, last, by_product, keys, numbers):
     at_once = max(1, GROUP * BLOCK // (d * TALL))
     for block in range(first, last, at_once):
         end, offered = min(last, block + at_once), 0
-        begin_at(sums, halves, block * TALL, end * TALL, worth, begin)
+        begin_at(coded, block * TALL, end * TALL, worth, off, long, begin)
         for s in range(strips):
             for i in range(s * STRIP, min(n, (s + 1) * STRIP)):
                 limits[i] = _limit_of_bytes(keys[i, 0], squares[i], doubts[i], worth, by_product)

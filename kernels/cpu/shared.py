@@ -210,13 +210,17 @@ class _Single:
         self.inside = 0
         self.lock = threading.Lock()
         self.limit: Any = None
+        self.libraries: Any = None  # looked up once: that takes milliseconds
 
     def enter(self) -> None:
-        from threadpoolctl import threadpool_limits
+        import scipy.linalg  # noqa: F401  (it has a BLAS of its own)
+        from threadpoolctl import ThreadpoolController
 
         with self.lock:
             if self.inside == 0:
-                self.limit = threadpool_limits(1, user_api="blas")
+                if self.libraries is None:
+                    self.libraries = ThreadpoolController()
+                self.limit = self.libraries.limit(limits=1, user_api="blas")
             self.inside += 1
 
     def leave(self) -> None:

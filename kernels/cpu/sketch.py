@@ -188,6 +188,15 @@ class Directions:
         wide = part.transpose(0, 2, 1, 3).reshape(self.slices * self.length, self.m + 1)
         return wide[: self.d]
 
+    def part_of(
+        self, product: NDArray[np.float64], total: NDArray[np.float64]
+    ) -> NDArray[np.float64]:
+        """The inverse of `natural`."""
+        wide = np.zeros((self.slices * self.length, self.m + 1))
+        wide[: self.d, : self.m], wide[: self.d, self.m] = product, total
+        shape = self.slices, self.length, -1, PANEL
+        return np.ascontiguousarray(wide.reshape(shape).transpose(0, 2, 1, 3))
+
 
 def add_sketch(
     X: NDArray[np.float32],
@@ -229,21 +238,22 @@ def add_sketch(
         directions.tasks.put(scratch)
         return part, more
 
-    tasks = chunks(len(X), ROWS)
+    sums = directions.part_of(product, total)
+    tasks, bad = chunks(len(X), ROWS), -1
     for at in range(0, len(tasks), WAVE):
         wave = tasks[at : at + WAVE]
         for rows, (part, more) in zip(wave, run(work, wave), strict=True):
-            sums = directions.natural(part)
-            product += sums[:, : directions.m]
-            added = sums[:, directions.m]
-            total += added
+            sums += part
             squares += more
+            if bad < 0 and not np.isfinite(part[:, -1, :, -1]).all():
+                wrong = ~np.isfinite(X[rows]).all(axis=1)
+                bad = rows.start + int(wrong.argmax()) if wrong.any() else bad
             directions.parts.put(part)
-            if not np.isfinite(added).all():
-                bad = ~np.isfinite(X[rows]).all(axis=1)
-                if bad.any():
-                    return rows.start + int(bad.argmax())
-    return -1
+        if bad >= 0:
+            return bad
+    natural = directions.natural(sums)
+    product[:], total[:] = natural[:, :-1], natural[:, -1]
+    return bad
 
 
 def add_sketch_csr(

@@ -205,6 +205,8 @@ def _trained() -> list[tuple[dict, dict]]:
     fitted = [smalgos.PCA(num_components=2).fit(X)]
     fitted += [smalgos.LinearLearnerClassifier(**once).fit(X, y)]
     fitted += [smalgos.LinearLearnerRegressor(**once, optimizer="sgd").fit(X, y)]
+    fitted += [smalgos.KMeans(k=2, extra_center_factor=2).fit(X)]
+    fitted += [smalgos.KMeans(k=2, solver="lloyd").fit(X)]
     fitted += [smalgos.KNNClassifier(k=2, index_type="faiss.IVFFlat").fit(X, y)]
     coded = dict(k=2, index_type="faiss.IVFPQ", faiss_index_pq_m=2)
     fitted += [smalgos.KNNRegressor(**coded).fit(X, y)]

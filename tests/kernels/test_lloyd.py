@@ -26,7 +26,7 @@ def path(X, weights, centres, bounds, steps=6, plan=None):
     """What iterations go through: labels, changes, centres, inertia, counts."""
     run, out = Lloyd(X, weights, centres, bounds), []
     if plan:
-        run._plan = lambda: plan(run)
+        run._plan = lambda full: plan(run)
     for _ in range(steps):
         changed = run.assign()
         run_out = run.labels.copy(), changed, run.inertia, run.counts, run.centres
@@ -47,11 +47,9 @@ def watching(seed):
     def plan(run):
         if run._met is None:
             return None
-        step = run.centres.astype(np.float64) - run._met
-        drift = np.sqrt((step**2).sum(axis=1)).astype(np.float32) * lloyd.UP
+        drift = run._drift()
         seen = rng.random(len(drift)) < rng.random()
-        slow = drift[~seen].max(initial=np.float32(0))
-        return drift, slow, np.flatnonzero(seen)
+        return drift[~seen].max(initial=np.float32(0)), np.flatnonzero(seen)
 
     return plan
 
