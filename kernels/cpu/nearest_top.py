@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from smalgos._jit import kernel
-from smalgos.kernels.cpu.candidates import better, empty_heaps, replace_worst
+from smalgos.kernels.cpu.candidates import NOBODY, better, empty_heaps, ordered, replace_worst
 from smalgos.kernels.cpu.nearest import Points, Rows, margin
 from smalgos.kernels.cpu.nearest_bytes import (
     GROUP,
@@ -231,6 +231,14 @@ def _scan(X, P, starts, squares, first, last, off, by_product, keys, numbers):
                     limit = _limit(keys[i, 0], own, most, off, by_product)
 
 
+@kernel(fastmath=False)
+def _compare(X, P, by_product, keys, numbers):
+    """As `_top`, without a filter: for rows and points whose scores are beyond float32."""
+    for i in range(len(X)):
+        for p in range(len(P)):
+            _offer(X, i, P, p, by_product, keys, numbers)
+
+
 def top(
     X: Any, points: Points, k: int, metric: str = "l2"
 ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
@@ -292,4 +300,8 @@ def top(
         order = np.lexsort((numbers, keys), axis=1)[:, :k]
         indices[part] = np.take_along_axis(numbers, order, axis=1)
         values[part] = np.take_along_axis(keys, order, axis=1)
+    for row in np.flatnonzero(indices[:, -1] == NOBODY):
+        keys, numbers = empty_heaps(1, k)
+        _compare(rows.dense(slice(row, row + 1)), points.values, by_product, keys, numbers)
+        values[row], indices[row] = (found[0] for found in ordered(keys, numbers))
     return indices, -values if by_product else values

@@ -2,7 +2,7 @@
 
 from smalgos.kernels.cpu.inverted import Lists, measure, regrouped, search_lists
 from smalgos.kernels.cpu.lloyd import Lloyd
-from smalgos.kernels.cpu.nearest import Points, assign
+from smalgos.kernels.cpu.nearest import Points, assign, square_norms
 from smalgos.kernels.cpu.nearest_top import top
 from smalgos.kernels.cpu.product_quantizer import CODES, Codes, decode, encode, search_codes
 from smalgos.kernels.cpu.projections import projection
@@ -25,5 +25,6 @@ __all__ = [
     "search_codes",
     "search_lists",
     "shares",
+    "square_norms",
     "top",
 ]

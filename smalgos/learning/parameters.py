@@ -136,7 +136,8 @@ class Field:
 
     def _in_range(self, value: Any) -> bool:
         if self.choices is not None:
-            return set(value if self.kind is list else [value]) <= set(self.choices)
+            given = value if self.kind is list else [value]
+            return all(item in self.choices for item in given)  # which need not be hashable
         if self.kind not in (int, float):
             return True
         if self.kind is int and not -(2**63) <= value < 2**63:  # kernels count in 64 bits

@@ -157,3 +157,10 @@ def test_classes_that_the_sample_misses():
     model = KNNClassifier(k=1, sample_size=20).fit(X[:500], y)
     assert model.predict_proba(X[:5]).tolist() == [[1.0, 0.0]] * 5
     assert model.classes_.tolist() == [0, 1]
+
+
+@pytest.mark.parametrize("index_type", ["faiss.IVFFlat", "faiss.IVFPQ"])
+def test_features_whose_squares_are_too_large(index_type):
+    model = KNNRegressor(k=1, index_type=index_type, faiss_index_pq_m=1)
+    with pytest.raises(UserError, match="scale the features"):
+        model.fit(np.full((300, 2), 1e25) * np.arange(1, 301)[:, None], np.arange(300))

@@ -195,3 +195,13 @@ def test_what_does_not_fit_is_refused():
     bad = Csr(np.ones(1, np.float32), np.array([4], np.int32), np.array([0, 1]), 4)
     with pytest.raises(ValueError, match="columns"):
         nearest.assign(bad, points)
+
+
+@pytest.mark.parametrize("metric", ["l2", "ip"])
+def test_top_of_numbers_whose_squares_are_beyond_float32(metric):
+    X = np.array([[1e30, 1.0], [1.0, 1.0]], np.float32)
+    P = np.array([[-1e30, 2.0], [3e38, 1.0], [1.0, 3.0]], np.float32)
+    with np.errstate(over="ignore"):
+        numbers, _ = top(X, nearest.Points(P), 3, metric)
+    np.testing.assert_array_equal(np.sort(numbers, axis=1), [[0, 1, 2]] * 2)
+    assert numbers[1, 0] == (2 if metric == "l2" else 1)

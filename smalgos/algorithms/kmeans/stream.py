@@ -202,7 +202,10 @@ class StreamState(KMeansState):
     def shrunk_to(self, count: int) -> tuple[local.Solution, NDArray[np.float64]]:
         """The best `count` centres of the K, by their mass, and the msd of all trials."""
         used, seed = self.mass > 0, self.spec.seed
-        return local.best(self.k, self.centres[used], self.mass[used], count, self.p, seed)
+        centres = self.centres[used]
+        if not np.isfinite(self.k.square_norms(centres)).all():
+            raise UserError(TOO_LARGE)
+        return local.best(self.k, centres, self.mass[used], count, self.p, seed)
 
     def finish(self) -> KMeansModel:
         """The k centres."""

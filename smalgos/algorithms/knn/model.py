@@ -220,8 +220,11 @@ class KNNModel(Model):
         require_array("centre", self.centre, (None,))
         n, size = len(self.labels), len(self.centre)
         require_array("rows", self.rows, (n,), "i")
-        if self.neighbours > n:
-            raise UserError(f"{self.neighbours} neighbours of {n} points")
+        asked = self.notes.get("hyperparameters")
+        k = asked.get("k") if isinstance(asked, dict) else None
+        most = max(self.neighbours, k if type(k) is int else 0)
+        if most > n:
+            raise UserError(f"{most} neighbours of {n} points")
         if self.labels.dtype != np.float32 or self.centre.dtype != np.float32:
             raise UserError("labels and centre must be float32")
         self._check_space(size)

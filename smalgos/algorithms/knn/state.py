@@ -117,6 +117,11 @@ class KNNState(State):
             keys = self.k.uniforms(self.spec.seed, "index", 0, 0, len(points))[:, 0]
             some = np.argsort(keys, kind="stable")[: PER_CENTROID * max(self.lists, self.k.CODES)]
             self._rows = points[some] - self.centre(points)
+            if not np.isfinite(self.k.square_norms(self._rows)).all():
+                raise UserError(
+                    "the squares of the features are beyond float32: scale the features, or take "
+                    "index_type faiss.Flat"
+                )
         if i == 0:
             self.centroids, self.codebooks = self._rows[: self.lists].copy(), None
         if i < COARSE:
