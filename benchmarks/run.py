@@ -24,7 +24,7 @@ from benchmarks.runner import Row, load, run_case, save  # noqa: E402
 HERE = Path(__file__).resolve().parent
 PROBLEMS = (
     "recordio", "csv", "convert", "linear_learner", "kmeans", "knn", "pca", "boosted_trees",
-    "serving", "cold_start", "memory", "published",
+    "random_cut_forest", "streaming_forest", "serving", "cold_start", "memory", "published",
 )  # fmt: skip
 
 

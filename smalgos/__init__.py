@@ -20,6 +20,9 @@ _ESTIMATORS = {
     "LinearLearnerClassifier": "linear_learner",
     "LinearLearnerRegressor": "linear_learner",
     "PCA": "pca",
+    "RandomCutForest": "random_cut_forest",
+    "StreamingRandomCutForest": "streaming_random_cut_forest",
+    "ThresholdedRandomCutForest": "thresholded_random_cut_forest",
 }
 
 __all__ = [
@@ -35,9 +38,13 @@ __all__ = [
     "LinearLearnerRegressor",
     "NotReady",
     "PlatformError",
+    "RandomCutForest",
+    "StreamingRandomCutForest",
+    "ThresholdedRandomCutForest",
     "UserError",
     "__version__",
     "load",
+    "shingle",
 ]
 
 
@@ -70,6 +77,10 @@ def __getattr__(name: str) -> Any:
     if name in _ESTIMATORS:
         module = importlib.import_module(f"smalgos.estimators.{_ESTIMATORS[name]}")
         return getattr(module, name)
+    if name == "shingle":
+        from smalgos.learning.series import shingle
+
+        return shingle
     if name == "__version__":
         from importlib.metadata import version
 

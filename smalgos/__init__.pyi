@@ -15,6 +15,10 @@ from smalgos.estimators.knn import KNNRegressor as _KNNRegressor
 from smalgos.estimators.linear_learner import LinearLearnerClassifier as _LinearLearnerClassifier
 from smalgos.estimators.linear_learner import LinearLearnerRegressor as _LinearLearnerRegressor
 from smalgos.estimators.pca import PCA as _PCA
+from smalgos.estimators.random_cut_forest import RandomCutForest as _RandomCutForest
+from smalgos.estimators.streaming_random_cut_forest import StreamingRandomCutForest as _StreamingRandomCutForest
+from smalgos.estimators.thresholded_random_cut_forest import ThresholdedRandomCutForest as _ThresholdedRandomCutForest
+from smalgos.learning.series import shingle as shingle
 
 __version__: str
 _ESTIMATORS: dict[str, str]
@@ -371,6 +375,86 @@ class PCA(_PCA):
         subtract_mean: bool = True,
         whiten: bool = False,
         epochs: int = 1,
+        random_state: Any = 0,
+        n_jobs: int | None = None,
+        device: str = "auto",
+        verbose: int = 0,
+    ) -> None: ...
+
+class RandomCutForest(_RandomCutForest):
+    def __init__(
+        self,
+        *,
+        num_trees: int = 100,
+        num_samples_per_tree: int = 256,
+        partition: str = "shuffled",
+        shingle_size: int = 1,
+        time_decay: float = 0.0,
+        contamination: float | str = "auto",
+        random_state: Any = 0,
+        n_jobs: int | None = None,
+        device: str = "auto",
+        verbose: int = 0,
+    ) -> None: ...
+
+class StreamingRandomCutForest(_StreamingRandomCutForest):
+    def __init__(
+        self,
+        *,
+        num_trees: int = 50,
+        num_samples_per_tree: int = 256,
+        time_decay: float | str = "auto",
+        output_after: int | str = "auto",
+        shingle_size: int = 1,
+        shingle_lag: int = 1,
+        internal_shingling: bool = False,
+        internal_rotation: bool = False,
+        initial_accept_fraction: float = 1.0,
+        impute_missing: bool = False,
+        use_imputed_fraction: float = 0.5,
+        interval: float | None = None,
+        contamination: float | str = "auto",
+        random_state: Any = 0,
+        n_jobs: int | None = None,
+        device: str = "auto",
+        verbose: int = 0,
+    ) -> None: ...
+
+class ThresholdedRandomCutForest(_ThresholdedRandomCutForest):
+    def __init__(
+        self,
+        *,
+        num_trees: int = 50,
+        num_samples_per_tree: int = 256,
+        shingle_size: int = 1,
+        time_decay: float | str = "auto",
+        initial_accept_fraction: float = 1.0,
+        start_normalization: int | str = "auto",
+        stop_normalization: int | None = None,
+        output_after: int | str = "auto",
+        forest_mode: str = "STANDARD",
+        transform_method: str = "NONE",
+        transform_decay: float | str = "auto",
+        weights: list[Any] | None = None,
+        weight_time: float = 1.0,
+        normalize_time: bool = False,
+        imputation_method: str = "RCF",
+        fill_values: list[Any] | None = None,
+        use_imputed_fraction: float = 0.5,
+        scoring_strategy: str = "EXPECTED_INVERSE_DEPTH",
+        anomaly_rate: float = 0.01,
+        z_factor: float = 3.0,
+        lower_threshold: float | str = "auto",
+        score_differencing: float = 0.5,
+        noise_factor: float = 1.0,
+        number_of_attributors: int = 5,
+        auto_adjust: bool = False,
+        alert_once_in_drift: bool = False,
+        sampling_support: float = 0.1,
+        ignore_near_expected_from_above: list[Any] | None = None,
+        ignore_near_expected_from_below: list[Any] | None = None,
+        ignore_near_expected_from_above_by_ratio: list[Any] | None = None,
+        ignore_near_expected_from_below_by_ratio: list[Any] | None = None,
         random_state: Any = 0,
         n_jobs: int | None = None,
         device: str = "auto",

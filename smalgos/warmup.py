@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from smalgos._jit import COMPILED
-from smalgos.algorithms import algorithm
+from smalgos.algorithms import algorithm, load_model
 from smalgos.batch import answers
 from smalgos.container.job import ChannelConfig, Job, Outcome, execute
 from smalgos.errors import AlgorithmError, RowError, UserError
@@ -33,13 +33,17 @@ from smalgos.learning.state import Spec
 
 N_ROWS, N_FEATURES = 96, 64  # features enough for PCA to sketch
 SPLITS = ("train", "validation", "test")
-SMALL = {"epochs": 1, "mini_batch_size": 32, "num_classes": 3}
+SMALL = {
+    "epochs": 1, "mini_batch_size": 32, "num_classes": 3, "num_trees": 50, "partition": "shuffled",
+}  # fmt: skip
 # What a word may ask for.
 MORE: tuple[dict[str, Any], ...] = (
     {},
     {"num_class": 2},
     {"dimension_reduction_target": 2},
     {"faiss_index_pq_m": 2},
+    {"shingle_size": 2},
+    {"fill_values": [0.0] * N_FEATURES},
 )
 
 
@@ -174,7 +178,8 @@ def train_and_ask(
     outcome = execute(Job(a.name, given, channels, folder))
     if outcome.model is None:
         raise AlgorithmError(f"{a.name} made no model of {N_ROWS} rows")
-    for _ in answers(outcome.model, stream(file)):
+    assert outcome.path is not None  # where there is a model
+    for _ in answers(load_model(outcome.path), stream(file)):  # loading may need kernels, too
         pass
     return outcome
 

@@ -1,8 +1,9 @@
 """Sixteen numbers at a time: explicit vectors for kernels that must have the same bits everywhere.
 
 A vector is sixteen float32 (`FLOATS`) or float64 (`DOUBLES`) in registers, or the truth values of a
-comparison. Each operation is one correctly rounded IEEE operation per lane, so a kernel compiled
-with ``fastmath=False`` gives the same bits on every processor; LLVM splits the lanes over whatever
+comparison, or int32 (`WORDS`), of which only `load`, `store` and `store_part` are here. Each
+operation is one correctly rounded IEEE operation per lane, so a kernel compiled with
+``fastmath=False`` gives the same bits on every processor; LLVM splits the lanes over whatever
 registers there are. Without the JIT a vector is a NumPy array of length sixteen.
 
 A formula over vectors is a Python function under `vectors`. Its first argument offers what
@@ -38,6 +39,7 @@ if COMPILED:
     LLVM = {
         types.float32: ir.FloatType(),
         types.float64: ir.DoubleType(),
+        types.int32: ir.IntType(32),
         types.boolean: ir.IntType(1),
     }
     I32, I64 = ir.IntType(32), ir.IntType(64)
@@ -58,6 +60,7 @@ if COMPILED:
             super().__init__(dmm, fe_type, ir.VectorType(LLVM[fe_type.dtype], LANES))
 
     FLOATS, DOUBLES, MASK = Vector(types.float32), Vector(types.float64), Vector(types.boolean)
+    WORDS = Vector(types.int32)
 
     def everywhere(builder: Any, value: Any) -> Any:
         """A vector with one value in all lanes."""
@@ -280,7 +283,8 @@ if COMPILED:
         def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
             address = _address(context, builder, sig.args[0], args[0], args[1], args[3].type)
             mask = _masked(context, builder, args[2])
-            name = f"llvm.masked.store.v{LANES}f{array.dtype.bitwidth}.p0"
+            letter = "i" if array.dtype == types.int32 else "f"
+            name = f"llvm.masked.store.v{LANES}{letter}{array.dtype.bitwidth}.p0"
             kind = ir.FunctionType(ir.VoidType(), [args[3].type, address.type, I32, mask.type])
             callee = cgutils.get_or_insert_function(builder.module, kind, name)
             align = ir.Constant(I32, array.dtype.bitwidth // 8)
@@ -358,7 +362,7 @@ if COMPILED:
         return types.void(c_ordered(a), types.int64, c_ordered(b, True), types.int64), codegen
 
 else:
-    FLOATS, DOUBLES, MASK = "floats", "doubles", "mask"
+    FLOATS, DOUBLES, MASK, WORDS = "floats", "doubles", "mask", "words"
 
     class Operations:
         """The same on NumPy arrays."""

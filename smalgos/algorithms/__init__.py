@@ -22,6 +22,9 @@ MODULES = {
     "knn": "knn",
     "linear-learner": "linear_learner",
     "pca": "pca",
+    "randomcutforest": "random_cut_forest",
+    "streaming-randomcutforest": "streaming_random_cut_forest",
+    "thresholded-randomcutforest": "thresholded_random_cut_forest",
     "xgboost": "xgboost",
 }
 

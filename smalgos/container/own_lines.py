@@ -193,11 +193,10 @@ class KNNLines(Lines):
 
     def on_begin(self, state: State) -> None:
         """Training begins, or goes on."""
-        free = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
         self.say(
             f"Using per-worker sample size = {state.p.sample_size} (Available virtual memory = "
-            f"{free} bytes, GPU free memory = 0 bytes, number of workers = 1). If an out-of-memory "
-            "error occurs, give a smaller sample_size."
+            f"{free_memory()} bytes, GPU free memory = 0 bytes, number of workers = 1). If an "
+            "out-of-memory error occurs, give a smaller sample_size."
         )
         super().on_begin(state)
 
@@ -227,6 +226,84 @@ class KNNLines(Lines):
             self.say(f"...Finished adding data to index in {seconds} second(s)")
             self.building = False
         super().__call__(event, **facts)
+
+
+class RandomCutForestLines(Lines):
+    """Checks, the sample, and what the forest is like.
+
+    Its sums in bytes are the original's, for a sample that is full.
+    """
+
+    built = False  # whether it was said that the forest is built
+
+    def on_begin(self, state: Any) -> None:
+        """Training begins, or goes on."""
+        p, width = state.p, state.spec.width * state.p.shingle_size
+        sample = p.num_trees * p.num_samples_per_tree * width * 16
+        self.say("Verifying hyperparamemters...")
+        self.say("Hyperparameters are correct.")
+        self.say("Validating that feature_dim agrees with dimensions in training data...")
+        self.say("feature_dim is correct.")
+        self.say("Validating memory limits...")
+        self.say(f"Available memory in bytes: {free_memory()}")
+        self.say(f"Estimated sample size in bytes: {sample}")
+        self.say(f"Estimated memory needed to build the forest in bytes: {sample * 5 // 2}")
+        self.say("Memory limits validated.")
+        self.say("Initializing Sampler...")
+        super().on_begin(state)
+        self.say("Sampler correctly initialized.")
+        self.say("Sampling training data...")
+
+    def on_pass(self, state: State, p: Pass, metrics: Mapping[str, float], rows: int) -> None:
+        """A reading is over."""
+        self.say("Sampling training data completed.")
+        super().on_pass(state, p, metrics, rows)
+
+    def on_stop(self, state: Any, why: str) -> None:
+        """Training is over."""
+        super().on_stop(state, why)
+        self.say("Master node: building Random Cut Forest...")
+        self.say("Gathering samples...")
+        self.say(f"{len(state.sample)} samples gathered")
+        self.say("Building Random Cut Forest...")
+
+    def __call__(self, event: str, **facts: Any) -> None:
+        """Take an event of `smalgos.container.job.execute`."""
+        if "model" in facts and not self.built:
+            self.on_built(facts["model"])
+            self.built = True
+        super().__call__(event, **facts)
+
+    def on_built(self, model: Any) -> None:
+        """The forest is there."""
+        self.took("fit_model.time")
+        arrays = model.forest.plain()
+        nodes, depth = model.forest.shape()
+        size = sum(array.nbytes for array in arrays.values())
+        rows = int(arrays["mass"][arrays["offsets"][:-1]].sum())
+        told: dict[str, Any] = {
+            "num_trees": len(nodes),
+            "num_samples_in_forest": rows,
+            "num_samples_per_tree": rows // len(nodes),
+            "sample_dim": model.width,
+            "shingle_size": model.shingle_size,
+            "trees_num_nodes": f"[{''.join(f'{n}, ' for n in nodes)}]",
+            "trees_depth": f"[{''.join(f'{n}, ' for n in depth)}]",
+        }
+        for name, values in (("num_nodes", nodes), ("tree_depth", depth)):
+            told[f"max_{name}"] = values.max()
+            told[f"min_{name}"] = values.min()
+            told[f"avg_{name}"] = values.sum() // len(values)
+        told["mem_size"] = size
+        self.say("Random Cut Forest built: ")
+        self.say("")
+        self.say(f"ForestInfo{{{', '.join(f'{name}: {value}' for name, value in told.items())}}}")
+        self.times["model.bytes"] = Series(size)
+
+    def on_saved(self, state: State, model: Model, path: Any) -> None:
+        """The model is on the disk."""
+        self.say("Master node: Serializing the RandomCutForest model")
+        super().on_saved(state, model, path)
 
 
 class XGBoostLines(Lines):
@@ -327,8 +404,14 @@ OWN_LINES: dict[str, type[Lines]] = {
     "kmeans": KMeansLines,
     "linear-learner": LinearLearnerLines,
     "pca": PCALines,
+    "randomcutforest": RandomCutForestLines,
     "xgboost": XGBoostLines,
 }
+
+
+def free_memory() -> int:
+    """Bytes of memory that nobody uses."""
+    return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
 
 
 def lines_of(algorithm: Algorithm) -> type[Lines]:

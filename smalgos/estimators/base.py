@@ -185,7 +185,8 @@ class Estimator(BaseEstimator):  # type: ignore[misc]
         )
         return self.algorithm.state(parameters, spec)
 
-    def _train(self, channels: dict[str, Stream]) -> Self:
+    def _learn(self, channels: dict[str, Stream]) -> None:
+        """Let the state run to its end."""
         reporters: list[Callable[..., Any]] = list(getattr(self, "_callbacks", ()))
         bar = Progress(type(self).__name__)
         if self.verbose:
@@ -196,6 +197,9 @@ class Estimator(BaseEstimator):  # type: ignore[misc]
 
         with closing(bar):  # however training ends
             train(self.state_, channels, report=report, n_jobs=self.n_jobs)
+
+    def _train(self, channels: dict[str, Stream]) -> Self:
+        self._learn(channels)
         self.model_ = self.state_.model()
         if hasattr(self, "feature_names_in_"):
             self.model_.notes["feature_names"] = [str(n) for n in self.feature_names_in_]
@@ -270,10 +274,14 @@ class Estimator(BaseEstimator):  # type: ignore[misc]
     def _restore(self, model: Model) -> None:
         """Become the estimator of a loaded model."""
         self.model_ = model
-        self.n_features_in_ = model.width
+        self.n_features_in_ = self._row_width(model)
         if "feature_names" in model.notes:
-            names = _noted(model, "feature_names", model.width, str)
+            names = _noted(model, "feature_names", self.n_features_in_, str)
             self.feature_names_in_ = np.array(names, dtype=object)
+
+    def _row_width(self, model: Any) -> int:
+        """Features of the rows that a loaded model was fitted to."""
+        return int(model.width)
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
@@ -383,8 +391,9 @@ def _state_of(estimator: Estimator, model: Model, kept: Any, arrays: Any, device
     ):
         raise UserError("the training state in it is not described")
     spec = Spec.read(kept.get("spec"), device=device, facts=estimator._facts())
-    if spec.width != model.width:
-        raise UserError(f"its training state is of {spec.width} features, not {model.width}")
+    width = estimator.n_features_in_
+    if spec.width != width:
+        raise UserError(f"its training state is of {spec.width} features, not {width}")
     flat = arrays | kept["scalars"]
     parameters = algorithm.parameters(**kept["parameters"])
     algorithm.state.check_size(parameters, spec, flat)

@@ -18,6 +18,7 @@ from smalgos.errors import NotReady as NotReady
 from smalgos.errors import PlatformError as PlatformError
 from smalgos.errors import UserError as UserError
 {imports}
+from smalgos.learning.series import shingle as shingle
 
 __version__: str
 _ESTIMATORS: dict[str, str]

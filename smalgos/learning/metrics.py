@@ -42,6 +42,7 @@ GOALS = {
     "binary_f": "max",
     "dcg": "max",
     "discriminator_auc": "max",
+    "f1": "max",
     "macro_f": "max",
     "macro_precision": "max",
     "macro_recall": "max",

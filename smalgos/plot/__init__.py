@@ -5,6 +5,7 @@ and draws it, ``plot`` draws it once more, perhaps into axes of yours; ``ax_`` a
 where it was drawn last. matplotlib is imported when something is drawn.
 """
 
+from smalgos.plot.anomalies import AnomalyTimelineDisplay, plot_anomalies
 from smalgos.plot.clusters import (
     ElbowDisplay,
     InertiaCurveDisplay,
@@ -22,6 +23,7 @@ from smalgos.plot.importance import ImportanceDisplay, plot_importance
 from smalgos.plot.trees import TreePlot, plot_tree
 
 __all__ = [
+    "AnomalyTimelineDisplay",
     "ComponentsDisplay",
     "ElbowDisplay",
     "ExplainedVarianceDisplay",
@@ -29,6 +31,7 @@ __all__ = [
     "InertiaCurveDisplay",
     "LearningCurveDisplay",
     "TreePlot",
+    "plot_anomalies",
     "plot_components",
     "plot_elbow",
     "plot_explained_variance",

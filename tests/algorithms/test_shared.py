@@ -35,6 +35,22 @@ RUNS = {
         {"num_components": "3"}, {"num_components": "2", "algorithm_mode": "stable"},
         {"num_components": "3", "algorithm_mode": "randomized", "epochs": "2"},
     ],
+    "randomcutforest": [
+        {"num_trees": "50", "num_samples_per_tree": "8", "partition": "shuffled"},
+        {"num_trees": "50", "num_samples_per_tree": "40", "time_decay": "0.001",
+         "contamination": "0.1"},
+    ],
+    "streaming-randomcutforest": [
+        {"num_trees": "20", "num_samples_per_tree": "32"},
+        {"num_trees": "5", "num_samples_per_tree": "16", "shingle_size": "3",
+         "internal_shingling": "true", "initial_accept_fraction": "0.5"},
+    ],
+    "thresholded-randomcutforest": [
+        {"num_trees": "10", "num_samples_per_tree": "32", "transform_method": "NORMALIZE"},
+        {"num_trees": "5", "num_samples_per_tree": "16", "shingle_size": "3",
+         "forest_mode": "STREAMING_IMPUTE", "weights": "[1, 1, 2, 1, 0]",
+         "transform_method": "SUBTRACT_MA"},
+    ],
     "linear-learner": [
         {"predictor_type": "binary_classifier", "mini_batch_size": "32", "epochs": "3"},
         {"predictor_type": "regressor", "mini_batch_size": "50", "epochs": "2", "optimizer": "sgd",
@@ -50,8 +66,9 @@ RUNS = {
         {"booster": "gblinear", "num_round": "3"},
     ],
 }  # fmt: skip
-MISSING = {"xgboost"}  # to which NaN is a value that is missing
-ORDERED = {("knn", 3)}  # codes are learnt from rows in order, and halves are numbered alike here
+MISSING = {"thresholded-randomcutforest", "xgboost"}  # to which NaN is a value that is missing
+# What is learnt depends on the rows' order, and halves are numbered alike here.
+ORDERED = {("knn", 3), ("randomcutforest", 0), ("randomcutforest", 1)}
 CASES = [(name, i) for name in sorted(MODULES) for i in range(len(RUNS[name]))]
 
 

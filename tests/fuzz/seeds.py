@@ -210,6 +210,11 @@ def _trained() -> list[tuple[dict, dict]]:
     fitted += [smalgos.KNNClassifier(k=2, index_type="faiss.IVFFlat").fit(X, y)]
     coded = dict(k=2, index_type="faiss.IVFPQ", faiss_index_pq_m=2)
     fitted += [smalgos.KNNRegressor(**coded).fit(X, y)]
+    fitted += [smalgos.RandomCutForest(num_trees=50, num_samples_per_tree=4).fit(X)]
+    few = dict(num_trees=2, num_samples_per_tree=4, shingle_size=2, internal_shingling=True)
+    fitted += [smalgos.StreamingRandomCutForest(**few).fit(X)]
+    few = dict(num_trees=2, num_samples_per_tree=4, shingle_size=2)
+    fitted += [smalgos.ThresholdedRandomCutForest(**few).fit(X)]
     with tempfile.TemporaryDirectory() as folder:
         paths = [Path(folder, str(i)) for i in range(len(fitted))]
         for estimator, path in zip(fitted, paths, strict=True):
