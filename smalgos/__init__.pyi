@@ -16,8 +16,12 @@ from smalgos.estimators.linear_learner import LinearLearnerClassifier as _Linear
 from smalgos.estimators.linear_learner import LinearLearnerRegressor as _LinearLearnerRegressor
 from smalgos.estimators.pca import PCA as _PCA
 from smalgos.estimators.random_cut_forest import RandomCutForest as _RandomCutForest
-from smalgos.estimators.streaming_random_cut_forest import StreamingRandomCutForest as _StreamingRandomCutForest
-from smalgos.estimators.thresholded_random_cut_forest import ThresholdedRandomCutForest as _ThresholdedRandomCutForest
+from smalgos.estimators.streaming_random_cut_forest import (
+    StreamingRandomCutForest as _StreamingRandomCutForest,
+)
+from smalgos.estimators.thresholded_random_cut_forest import (
+    ThresholdedRandomCutForest as _ThresholdedRandomCutForest,
+)
 from smalgos.learning.series import shingle as shingle
 
 __version__: str

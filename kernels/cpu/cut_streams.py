@@ -47,13 +47,14 @@ TOGETHER = 128  # trees that do so where there is but one row
 GROUP = 8  # trees that share a list of walks: what one scores between two changes fills it badly
 FARTHEST = 50.0  # decay * rows after which keys are put on a new base
 
-# Places in the table. HEAP: keys, the greatest first as a heap has it; HELD: leaf of each;
-# NEXT: sum of weights beyond which a full tree takes a row; of rows of a block: GAIN, what each
-# adds to the sum, and SUM, the sum with it; STATE, COUNTS: see below; ONE: room for the scores of
-# one row.
-HEAP, HELD, NEXT, GAIN, SUM, STATE, COUNTS, ONE = range(STREAM + 8, STREAM + 24, 2)
+# Places in the table. HEAP: keys, the greatest first as a heap has it; HELD: leaf of each; ARRIVED:
+# number of the row; NEXT: sum of weights beyond which a full tree takes a row; of rows of a block:
+# GAIN, what each adds to the sum, and SUM, the sum with it; STATE, COUNTS: see below; ONE: room for
+# the scores of one row.
+HEAP, HELD, ARRIVED, NEXT, GAIN, SUM, STATE, COUNTS, ONE = range(STREAM + 8, STREAM + 26, 2)
 SAMPLES = {  # of `CutStream.arrays`, beside those of the trees
-    "keys": np.float64, "held": np.int32, "sizes": np.int64, "drawn": np.int64, "next": np.float64,
+    "keys": np.float64, "held": np.int32, "arrived": np.int64, "sizes": np.int64,
+    "drawn": np.int64, "next": np.float64,
 }  # fmt: skip
 DECAY, TOTAL, ACCEPT = range(3)  # of STATE: decay, sum of weights so far, initial accept fraction
 SEEN, BASE = range(2)  # of COUNTS: rows so far, row that keys are relative to
@@ -100,6 +101,7 @@ class CutStream:
         self._drawn = np.zeros(trees, np.int64)
         self._heap = np.zeros((trees, capacity))
         self._held = np.zeros((trees, capacity), np.int32)
+        self._arrived = np.zeros((trees, capacity), np.int64)
         self._next = np.zeros(trees)
         self._state = np.array([decay, 0.0, initial_accept_fraction])
         self._counts = np.zeros(2, np.int64)
@@ -107,9 +109,9 @@ class CutStream:
         self._one = np.zeros((trees, 1))
         self.table = Table(self.trees._entries() | {
             SPARE_INNER: self._inner, SPARE_LEAVES: self._leaf, KEYS_OF_TREES: self._keys,
-            DRAWN: self._drawn, HEAP: self._heap, HELD: self._held, NEXT: self._next,
-            GAIN: self._gain, SUM: self._sum, STATE: self._state, COUNTS: self._counts,
-            ONE: self._one,
+            DRAWN: self._drawn, HEAP: self._heap, HELD: self._held, ARRIVED: self._arrived,
+            NEXT: self._next, GAIN: self._gain, SUM: self._sum, STATE: self._state,
+            COUNTS: self._counts, ONE: self._one,
         })  # fmt: skip
         self._lists = Lent(new_list)
         self._own = new_list()
@@ -180,14 +182,30 @@ class CutStream:
             first += n
         return out
 
+    def arrivals(self, points: NDArray[np.float32]) -> list[NDArray[np.int64]]:
+        """Numbers of the rows that trees hold and that equal points (m, d), ascending."""
+        forest = self.trees
+        sizes = np.where(forest.roots >= 0, forest.mass[forest.roots], 0)
+        used = np.arange(forest.capacity) < sizes[:, None]
+        held = forest.points[self._held[used] - forest.trees * forest.capacity]
+        row = np.dtype((np.void, 4 * forest.width))
+        asked, has = (
+            np.ascontiguousarray(x, np.float32).reshape(-1, forest.width).view(row).ravel()
+            for x in (points + np.float32(0), held)
+        )
+        order = np.argsort(has, kind="stable")
+        has, arrived = has[order], self._arrived[used][order]
+        ends = (np.searchsorted(has, asked, side) for side in ("left", "right"))
+        return [np.unique(arrived[a:b]) for a, b in zip(*ends, strict=True)]
+
     def arrays(self) -> dict[str, Any]:
         """All that it takes to go on, to the same bits: arrays and numbers.
 
-        Those of `CutTrees.plain`, and: keys float64 (S,) and held int32 (S,), of rows that trees
-        hold, tree after tree, in the order of the heap, held: the leaf, by its place in the tree's
-        points; sizes int64 (T,), how many of them each tree has; drawn int64 (T,); next float64
-        (T,); trees, capacity, seen, base, seed (int); decay, total, initial_accept_fraction
-        (float).
+        Those of `CutTrees.plain`, and: keys float64 (S,), held int32 (S,) and arrived int64 (S,),
+        of rows that trees hold, tree after tree, in the order of the heap, held: the leaf, by its
+        place in the tree's points, arrived: the row's number; sizes int64 (T,), how many of them
+        each tree has; drawn int64 (T,); next float64 (T,); trees, capacity, seen, base, seed (int);
+        decay, total, initial_accept_fraction (float).
         """
         forest = self.trees
         order, _ = forest.preorder()
@@ -199,7 +217,8 @@ class CutStream:
         sizes = np.where(forest.roots >= 0, forest.mass[forest.roots], 0).astype(np.int64)
         used = np.arange(forest.capacity) < sizes[:, None]
         return forest.plain() | {
-            "keys": self._heap[used], "held": place[self._held[used]], "sizes": sizes,
+            "keys": self._heap[used], "held": place[self._held[used]],
+            "arrived": self._arrived[used], "sizes": sizes,
             "drawn": self._drawn.copy(), "next": self._next.copy(), "trees": forest.trees,
             "capacity": forest.capacity, "seen": self.seen, "base": int(self._counts[BASE]),
             "seed": self.seed, "decay": self.decay, "total": float(self._state[TOTAL]),
@@ -225,7 +244,7 @@ class CutStream:
         _check_samples(arrays, forest)
         sizes = arrays["sizes"]
         used = np.arange(forest.capacity) < sizes[:, None]
-        stream._heap[used] = arrays["keys"]
+        stream._heap[used], stream._arrived[used] = arrays["keys"], arrays["arrived"]
         tree = np.repeat(np.arange(forest.trees), sizes)
         stream._held[used] = (forest.trees + tree) * forest.capacity + arrays["held"]
         stream._drawn[:], stream._next[:] = arrays["drawn"], arrays["next"]
@@ -253,12 +272,15 @@ def check_stream(arrays: Mapping[str, Any]) -> None:
         raise ValueError(f"sizes, drawn or next: not of {trees} trees")
     if not ((sizes >= 0) & (sizes <= capacity)).all():
         raise ValueError(f"a tree holds more rows than {capacity}")
-    if not len(arrays["keys"]) == len(arrays["held"]) == sizes.sum():
-        raise ValueError("keys or held: not of the rows that the trees hold")
+    if any(len(arrays[name]) != sizes.sum() for name in ("keys", "held", "arrived")):
+        raise ValueError("keys, held or arrived: not of the rows that the trees hold")
     if not (arrays["keys"] >= 0).all() or np.isnan(arrays["next"]).any():
         raise ValueError("a key is less than 0, or not a number")
     if (arrays["drawn"] < 0).any() or not 0 <= int(arrays["base"]) <= int(arrays["seen"]):
         raise ValueError("a count is less than 0, or base greater than seen")
+    arrived = arrays["arrived"]
+    if not ((arrived >= 0) & (arrived < int(arrays["seen"]))).all():
+        raise ValueError("arrived: a row that has not come")
     if not 0 <= float(arrays["total"]) < np.inf:
         raise ValueError(f"total={arrays['total']}: not finite, or less than 0")
 
@@ -364,6 +386,7 @@ def follow(stream, walks, first, last, rows, n, scored, scores, room):
     for i in range(last - first):
         begin[i] = 0
     most, going = ROOM // (last - first), True
+    came = longs(stream, COUNTS)[SEEN] - n  # rows before the block
     while going:
         count, going = np.int64(0), False
         for i in range(last - first):
@@ -390,7 +413,7 @@ def follow(stream, walks, first, last, rows, n, scored, scores, room):
                 scores[done_to[k]] = scale_of(mass[roots[tree]]) * np.float64(done[k])
         for i in range(last - first):
             if end[i] > begin[i]:
-                take(stream, first + i, rows, end[i] - 1, width)
+                take(stream, first + i, rows, end[i] - 1, width, came + end[i] - 1)
                 begin[i] = end[i]
             going = going or end[i] < n
 
@@ -408,10 +431,13 @@ def row_taken(stream, tree, begin, limit):
 
 
 @kernel(fastmath=False)
-def take(stream, tree, rows, i, width):
-    """Let a tree take row i of the block, if it does, for the row of the greatest key if full."""
+def take(stream, tree, rows, i, width, number):
+    """Let a tree take row i of the block, if it does, for the row of the greatest key if full.
+
+    number   of the row, in the stream
+    """
     capacity, root = word(stream, CAPACITY), np.int64(ints(stream, ROOTS)[tree])
-    heap, held = doubles(stream, HEAP), ints(stream, HELD)
+    heap, held, arrived = doubles(stream, HEAP), ints(stream, HELD), longs(stream, ARRIVED)
     after, gain, total = doubles(stream, NEXT), doubles(stream, GAIN), doubles(stream, SUM)
     size = np.int64(ints(stream, MASS)[root]) if root >= 0 else np.int64(0)
     top = tree * capacity
@@ -421,7 +447,7 @@ def take(stream, tree, rows, i, width):
         delete(stream, tree, np.int64(held[top]))
         leaf = insert(stream, tree, rows, i * width)
         key = -np.log1p(draw(stream, tree) * np.expm1(-heap[top] * gain[i])) / gain[i]
-        sift_down(heap, held, top, capacity, key, leaf)
+        sift_down(heap, held, arrived, top, capacity, key, leaf, number)
     else:
         if gain[i] <= 0.0:
             return
@@ -429,12 +455,12 @@ def take(stream, tree, rows, i, width):
         chance = chance_of(size / capacity, doubles(stream, STATE)[ACCEPT])
         if chance >= 1.0 or draw(stream, tree) < chance:
             leaf = insert(stream, tree, rows, i * width)
-            sift_up(heap, held, top, size, key, leaf)
+            sift_up(heap, held, arrived, top, size, key, leaf, number)
             size += 1
         elif size > 0 and key < heap[top]:
             delete(stream, tree, np.int64(held[top]))
             leaf = insert(stream, tree, rows, i * width)
-            sift_down(heap, held, top, size, key, leaf)
+            sift_down(heap, held, arrived, top, size, key, leaf, number)
         if size < capacity:
             return
     after[tree] = total[i] - np.log(draw(stream, tree)) / heap[top]
@@ -449,7 +475,7 @@ def chance_of(filled, fraction):
 
 
 @kernel(fastmath=False)
-def sift_up(heap, held, top, size, key, leaf):
+def sift_up(heap, held, arrived, top, size, key, leaf, number):
     """Add a key to a heap of `size` keys."""
     i = size
     while i > 0:
@@ -457,12 +483,13 @@ def sift_up(heap, held, top, size, key, leaf):
         if heap[top + parent] >= key:
             break
         heap[top + i], held[top + i] = heap[top + parent], held[top + parent]
+        arrived[top + i] = arrived[top + parent]
         i = parent
-    heap[top + i], held[top + i] = key, leaf
+    heap[top + i], held[top + i], arrived[top + i] = key, leaf, number
 
 
 @kernel(fastmath=False)
-def sift_down(heap, held, top, size, key, leaf):
+def sift_down(heap, held, arrived, top, size, key, leaf, number):
     """Put a key in the place of the greatest."""
     i = np.int64(0)
     while 2 * i + 1 < size:
@@ -471,8 +498,9 @@ def sift_down(heap, held, top, size, key, leaf):
         if heap[top + child] <= key:
             break
         heap[top + i], held[top + i] = heap[top + child], held[top + child]
+        arrived[top + i] = arrived[top + child]
         i = child
-    heap[top + i], held[top + i] = key, leaf
+    heap[top + i], held[top + i], arrived[top + i] = key, leaf, number
 
 
 @kernel(fastmath=False)

@@ -219,6 +219,23 @@ class StreamingRandomCutForest(
                 trees, points, seen, unseen, damp, ignore_leaf_mass=ignore_leaf_mass
             )
 
+    def arrivals(self, X: Any) -> list[NDArray[np.int64]]:
+        """When points that the forest holds came, `neighbours` say.
+
+        Parameters
+        ----------
+        X
+            As that of `anomaly_score`; each must equal a point that is held.
+
+        Returns
+        -------
+        list of ndarray of int64
+            For each of X the numbers of the points that equal it, ascending: 0 for the first one
+            that was learnt.
+        """
+        _, points, _ = self._trees_and_points(X)
+        return self.state_.forest.stream.arrivals(points)  # type: ignore[no-any-return]
+
     def forecast(
         self, horizon: int, shingles: Any = None, *, centrality: float = 1.0,
         percentile: float = 0.9,

@@ -25,6 +25,7 @@ _ESTIMATORS: dict[str, str]
 
 def load(path: str | Path, device: str = "auto") -> Any: ...
 """
+WIDTH = 100  # of a line
 # Generators of scikit-learn, functions of the user.
 TAKES_MORE = ("random_state", "objective", "eval_metric")
 CLASS = """
@@ -41,7 +42,10 @@ def stubs() -> str:
     """The text of ``smalgos/__init__.pyi``."""
     imports, classes = [], []
     for name, module in sorted(smalgos._ESTIMATORS.items(), key=lambda item: item[::-1]):
-        imports.append(f"from smalgos.estimators.{module} import {name} as _{name}")
+        line = f"from smalgos.estimators.{module} import {name} as _{name}"
+        if len(line) > WIDTH:
+            line = line.replace("import ", "import (\n    ") + ",\n)"
+        imports.append(line)
         cls = getattr(smalgos, name)
         table = cls.algorithm.parameters.table
         arguments = []

@@ -157,7 +157,8 @@ def _require_like(name: str, given: Any, now: Any) -> None:
         fits = type(given) is type(plain)
         fits = fits and (type(given) is not int or -(2**62) < given < 2**62)
     else:
-        fits = getattr(given, "dtype", None) == now.dtype and given.ndim == now.ndim
+        # A dtype equals None if it is float64.
+        fits = hasattr(given, "dtype") and given.dtype == now.dtype and given.ndim == now.ndim
         fits = fits and given.shape[1:] == now.shape[1:] and len(now) in (0, len(given))
     if not fits:
         raise UserError(f"{name} is not of the kind or shape that it must have here")
@@ -165,7 +166,7 @@ def _require_like(name: str, given: Any, now: Any) -> None:
 
 def require_shaped(name: str, given: Any, shape: tuple[int, ...], dtype: Any) -> None:
     """Raise `UserError` unless given is an array of that shape and dtype; any numbers will do."""
-    if getattr(given, "dtype", None) != dtype or given.shape != shape:
+    if not hasattr(given, "dtype") or given.dtype != dtype or given.shape != shape:
         raise UserError(f"{name} is not an array of shape {shape} and dtype {np.dtype(dtype)}")
 
 

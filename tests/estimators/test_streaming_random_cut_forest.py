@@ -298,6 +298,9 @@ def test_answers_of_next_rows_and_of_points():
     near = forest.neighbours(point, within=1.0)[0]
     assert len(near.points)
     assert (near.distances < 1).all()
+    for found, numbers in zip(near.points, forest.arrivals(near.points), strict=True):
+        assert len(numbers)
+        assert (rows[numbers[0] : numbers[0] + 12].ravel() == found).all()
 
 
 def test_scores_other_than_the_usual_one():

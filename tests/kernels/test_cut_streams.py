@@ -258,6 +258,23 @@ def test_streamed_trees_are_distributed_as_grown_ones():
     assert two_samples(*depth, bins=6) < 4
 
 
+def test_when_points_came():
+    rows = np.random.default_rng(3).integers(0, 4, (60, 2)).astype(np.float32)
+    forest = stream(trees=2, capacity=16)
+    for row in rows[:30]:
+        forest.score_update_row(row)
+    forest.update(rows[30:])
+    points = np.unique(rows, axis=0)
+    arrived = forest.arrivals(points)
+    for point, numbers in zip(points, arrived, strict=True):
+        assert (rows[numbers] == point).all()
+        assert (np.diff(numbers) > 0).all()
+    held = np.concatenate([k.CutStream.of(forest.arrays()).arrays()["arrived"]])
+    np.testing.assert_array_equal(np.unique(held), np.sort(np.concatenate(arrived)))
+    assert len(held) == 32
+    assert forest.arrivals(np.full((1, 2), 9, np.float32))[0].size == 0
+
+
 def test_arrays_of_no_stream_are_refused():
     forest = stream(decay=0.1)
     forest.update(np.round(np.random.default_rng(0).standard_normal((40, 2))).astype(np.float32))
@@ -278,7 +295,8 @@ def test_arrays_of_no_stream_are_refused():
         arrays | {"capacity": 1 << 40}, arrays | {"initial_accept_fraction": 0.0},
         arrays | {"keys": arrays["keys"][:-1]}, arrays | {"drawn": arrays["drawn"][:-1]},
         arrays | {"held": arrays["held"].astype(np.int64)},
-        arrays | {"held": np.roll(arrays["held"], 1)},
+        arrays | {"held": np.roll(arrays["held"], 1)}, with_("arrived", 0, 40),
+        with_("arrived", 0, -1), arrays | {"arrived": arrays["arrived"][:-1]},
     ]  # fmt: skip
     for case in wrong:
         with pytest.raises(ValueError, match=r"\w"):

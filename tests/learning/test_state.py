@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from smalgos.errors import UserError
 from smalgos.learning.state import Mean, Part, Sum
 
 
@@ -48,6 +49,20 @@ def test_snapshot_and_restore():
     b = Outer().restore({"name": "y"})
     assert b.total is None
     assert b.weights == {}
+
+
+class Doubles(Part):
+    numbers: np.ndarray
+
+    def __init__(self):
+        self.numbers = np.zeros(3)
+
+
+@pytest.mark.parametrize("wrong", [None, 1.0, "x", np.zeros(3, np.float32), np.zeros(2), [0, 0, 0]])
+def test_what_is_no_array_of_that_kind_is_refused(wrong):
+    assert Doubles().admit({"numbers": np.ones(3)}).numbers.tolist() == [1, 1, 1]
+    with pytest.raises(UserError, match="numbers"):
+        Doubles().admit({"numbers": wrong})
 
 
 @given(st.lists(st.integers(-50, 50), min_size=1), st.integers(0, 10))

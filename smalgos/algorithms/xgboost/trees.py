@@ -60,7 +60,8 @@ class Trees(Part):
         """
         for name in flat.keys() | self.FIELDS.keys():
             given: Any = flat.get(name)
-            if getattr(given, "dtype", None) != self.FIELDS.get(name) or given.ndim != 1:
+            known = name in self.FIELDS and hasattr(given, "dtype")
+            if not known or given.dtype != self.FIELDS[name] or given.ndim != 1:
                 raise UserError(f"trees.{name} is missing or unknown, or not what it must be")
 
     @property
