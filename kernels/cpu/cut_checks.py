@@ -2,8 +2,6 @@
 
 from smalgos._jit import kernel
 
-__all__ = ["within"]
-
 
 @kernel(fastmath=False)
 def within(point, limit):

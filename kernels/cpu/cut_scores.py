@@ -88,6 +88,14 @@ def scores(forest: Any, X: NDArray[np.float32], leaf: str = "container") -> NDAr
     return out
 
 
+def score(forest: Any, x: NDArray[np.float32], leaf: str) -> float:
+    """See `CutTrees.score`."""
+    walks, out = _lists.get(), np.zeros(1)
+    score_rows(forest.table.address, walks.address, x[None], LEAF.index(leaf), out)
+    _lists.put(walks)
+    return float(out[0])
+
+
 @kernel(fastmath=False)
 def score_rows(forest, walks, X, term, out):
     """Scores of rows, which are added up in the order of the trees.

@@ -25,7 +25,7 @@ from smalgos.kernels.cpu.cut_layout import (
     WIDTH,
 )
 from smalgos.kernels.cpu.cut_memory import Table, aligned
-from smalgos.kernels.cpu.cut_scores import scores
+from smalgos.kernels.cpu.cut_scores import score, scores
 from smalgos.kernels.cpu.shared import _philox, chunks, readable, run
 from smalgos.kernels.cpu.vector import LANES
 
@@ -147,6 +147,13 @@ class CutTrees:
         ndarray of float64, shape (n,)
         """
         return scores(self, X, leaf)
+
+    def score(self, x: NDArray[np.float32], leaf: str = "container") -> float:
+        """The score of one row (d,), C-ordered float32, for who cannot wait for more.
+
+        With the bits that it has among others; nothing about the row is checked.
+        """
+        return score(self, x, leaf)
 
     def plain(self) -> dict[str, NDArray[Any]]:
         """The trees for a file, each in preorder, one after another.

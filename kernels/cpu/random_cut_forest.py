@@ -8,6 +8,7 @@ from smalgos.kernels.cpu.cut_attribution import (
     worth_of,
     worth_scores,
 )
+from smalgos.kernels.cpu.cut_checks import within
 from smalgos.kernels.cpu.cut_density import densities
 from smalgos.kernels.cpu.cut_imputation import impute
 from smalgos.kernels.cpu.cut_queries import codisplacements, neighbours
@@ -23,6 +24,7 @@ __all__ = [
     "densities",
     "impute",
     "neighbours",
+    "within",
     "worth_attribution",
     "worth_by",
     "worth_of",

@@ -258,6 +258,17 @@ def test_streamed_trees_are_distributed_as_grown_ones():
     assert two_samples(*depth, bins=6) < 4
 
 
+@pytest.mark.parametrize(("trees", "width"), [(1, 1), (3, 4), (70, 20)])
+def test_one_row_scores_as_among_others(trees, width):
+    X = np.random.default_rng(width).standard_normal((60, width)).astype(np.float32).round(1)
+    forest = stream(trees, 16, width)
+    for i in (0, 1, 2, 20, 60):  # no point, a leaf alone, and more
+        forest.update(X[forest.seen : i])
+        asked = np.concatenate([X[:4], 5 * X[4:8]])
+        one = [forest.trees.score(x, "library") for x in asked]
+        assert one == forest.trees.scores(asked, "library").tolist()
+
+
 def test_when_points_came():
     rows = np.random.default_rng(3).integers(0, 4, (60, 2)).astype(np.float32)
     forest = stream(trees=2, capacity=16)

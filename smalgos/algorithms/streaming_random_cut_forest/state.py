@@ -14,7 +14,6 @@ from smalgos.algorithms.streaming_random_cut_forest.model import StreamingRandom
 from smalgos.algorithms.streaming_random_cut_forest.shingling import Shingle
 from smalgos.errors import NotReady, RowError, UserError
 from smalgos.formats.block import Block, Csr
-from smalgos.kernels import load
 from smalgos.learning import AUTO, Pass, Spec, State
 
 BLOCK_BYTES = 1 << 23  # of the points of a block
@@ -40,7 +39,7 @@ class StreamingRandomCutForestState(State):
         self.shingle = Shingle(size, p.shingle_lag, spec.width, rotating=p.internal_rotation)
         self.sampling, self.clock = True, None
         self._judged: tuple[Any, float] = (None, 0.0)
-        self._row, self._within = np.zeros(spec.width, np.float32), load("cut_checks").within
+        self._row = np.zeros(spec.width, np.float32)
         self.limit = LARGEST / self.forest.width
         # Where a row is a point, and nothing is guessed by the row before, none is kept.
         self.bare = size == 1 and not p.impute_missing
@@ -112,7 +111,7 @@ class StreamingRandomCutForestState(State):
         if not fits:
             raise UserError(f"a row of shape {np.shape(row)}: give {len(x)} numbers")
         shingle = self.shingle
-        if not (self.sampling and shingle.pure and self._within(x, self.limit)):
+        if not (self.sampling and shingle.pure and self.k.within(x, self.limit)):
             score = float(self.follow(Block.of(x[None]))[0])
         elif self.bare:
             score = self.forest.follow_row(x)

@@ -1,6 +1,5 @@
 """The forest behind the scores: what it is asked, one point at a time."""
 
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -8,7 +7,6 @@ from numpy.typing import NDArray
 from smalgos.algorithms.random_cut_forest import queries
 from smalgos.algorithms.streaming_random_cut_forest.forest import LEAF
 from smalgos.algorithms.streaming_random_cut_forest.forest import Forest as Stream
-from smalgos.kernels import load
 
 Floats = NDArray[np.float64]
 Points = NDArray[np.float32]
@@ -16,10 +14,6 @@ Points = NDArray[np.float32]
 
 class Forest(Stream):
     """A streaming forest; before `output_after` rows, all scores are 0."""
-
-    def __init__(self, k: Any, p: Any, width: int) -> None:
-        super().__init__(k, p, width)
-        self._score_of_row = load("cut_rows").score_of_row
 
     @property
     def ready(self) -> bool:
@@ -37,7 +31,7 @@ class Forest(Stream):
 
     def score(self, point: Points) -> float:
         """Its score by depth."""
-        return float(self._score_of_row(self.trees, point)) if self.ready else 0.0
+        return float(self.trees.score(point, LEAF)) if self.ready else 0.0
 
     def attribution(self, point: Points) -> Floats:
         """What each coordinate gives to that: (2, coordinates), by being too high, too low."""
