@@ -73,24 +73,11 @@ def fit_ours(folder: str, iterations: int) -> dict:
 
 
 def fit_plain(folder: str, iterations: int) -> dict:
-    """The same iterations without bounds, by the kernels that the estimator calls."""
-    from smalgos.kernels import load
+    """The same without bounds."""
+    from smalgos.kernels.cpu import lloyd
 
-    k = load("kmeans")
-    X, start = of(folder, "X", "start")
-
-    def work(X: Any = X, most: int = iterations) -> Any:
-        with k.threads(threads()):
-            run = k.Lloyd(X, None, start, bounds="plain")
-            for _ in range(most):
-                run.assign()
-                if not run.update():
-                    break
-            run.assign()
-        return run
-
-    answer = measured(work, warm=lambda: work(X[: max(WARM_ROWS, len(start))], 3))
-    return OURS | told(folder, answer, lambda run: run.centres)
+    lloyd.choose = lambda k, d, n: "plain"
+    return fit_ours(folder, iterations)
 
 
 def fit_sklearn(folder: str, iterations: int, cls: Any = None) -> dict:

@@ -48,7 +48,7 @@ from smalgos.kernels.cpu.cut_terms import (
 from smalgos.kernels.cpu.shared import Lent, chunks, run
 from smalgos.kernels.cpu.vector import LANES, lanes_below, load, splat, store
 
-ROWS = 2048  # of a task
+ROWS, FEW = 2048, 512  # of a task: as many as a forest is worth fetching for, or for all threads
 ROOM = 512  # walks of a list
 WIDE = 2 * LANES  # walks that go down together, so that they wait for memory together
 
@@ -84,7 +84,7 @@ def scores(forest: Any, X: NDArray[np.float32], leaf: str = "container") -> NDAr
         score_rows(forest.table.address, walks.address, X[rows], LEAF.index(leaf), out[rows])
         _lists.put(walks)
 
-    run(task, chunks(len(X), ROWS))
+    run(task, chunks(len(X), ROWS if len(X) > 4 * ROWS else FEW))
     return out
 
 
