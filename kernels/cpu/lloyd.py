@@ -14,8 +14,8 @@ upper one is below. Each step of the centres widens both: the lower one by the l
 As a few centres often go far when most stand still, those that go far are watched: all rows are
 compared with them, and the lower bound yields to the longest step of the others alone. (Two groups
 in the sense of Ding et al. (2015), Yinyang K-means, parted anew in each iteration.) How many are
-watched is chosen where that saves most, by the bounds of a sample of rows. Where bounds save
-nothing they are let go, and made again when steps are half as long.
+watched is chosen where that saves most, by the bounds of a sample of rows. With a filter in bytes,
+bounds that save nothing are let go, and made again when steps are half as long.
 
 **Why the labels are those of plain iterations, ties and rounding included.** A score (see
 `nearest_tiles`) is (|x|^2 - D^2) / 2 for a distance D, but for an error of at most
@@ -410,12 +410,15 @@ class Lloyd:
             return None
         return longest[watched[best]], np.sort(order[: watched[best]])
 
-    def _worth_bounds(self) -> bool:
-        """Whether to make bounds of all rows: they cost some time, and must outlast a few steps.
+    def _worth_bounds(self, filtered: bool) -> bool:
+        """Whether to make bounds of all rows, which costs little where all scores are worked out.
 
-        Not before steps are known, and not again before they are half as long.
+        With a filter it costs more: not before steps are known, and not again before they are half
+        as long.
         """
-        if self.bounds == "plain" or self._met is None:
+        if self.bounds == "plain" or not filtered:
+            return self.bounds != "plain"
+        if self._met is None:
             return False
         usual = float(np.quantile(self._drift(), 0.9))
         worth = usual < self._tried / 2
@@ -433,10 +436,10 @@ class Lloyd:
         """
         d = self.centres.shape[1]
         points, off = Points(self.centres), margin(d)
-        plan, most = None, points.most
+        plan, most, filtered = None, points.most, points.coded() is not None
         if self._bounded:
-            plan = self._plan(1.0 if points.coded() is None else FILTERED)
-        bounded = self._bounded = plan is not None or self._worth_bounds()
+            plan = self._plan(FILTERED if filtered else 1.0)
+        bounded = self._bounded = plan is not None or self._worth_bounds(filtered)
         if plan is not None:
             drift, (slow, watched) = self._drift(), plan
             seen = Points(self.centres[watched] if len(watched) else self.centres[:1])

@@ -38,7 +38,7 @@ __all__ = ["Points", "assign", "distances", "square_norms"]
 
 NOTHING = np.empty(0, np.float32)
 DENSE = 8  # rows with an entry in fewer than so many columns are made dense
-MANY = 64  # points from which on bytes filter them
+MANY = 24_000  # numbers of points from which on a filter in bytes pays: it costs each row some time
 TINY, HUGE = 1e-20, 1e30  # largest squares of points whose scores float32 holds
 NEAR = 1e-3  # of |x|^2 + |p|^2: distances below are worked out from differences
 
@@ -105,7 +105,7 @@ class Points:
 
     def coded(self, by_product: bool = False) -> Coded | None:
         """As bytes; None where that saves no time."""
-        fits = AVAILABLE and self.k >= MANY and NARROW <= self.d <= WIDEST
+        fits = AVAILABLE and self.k * self.d >= MANY and NARROW <= self.d <= WIDEST
         if not (fits and TINY < self.most < HUGE):
             return None
         if by_product not in self._coded:

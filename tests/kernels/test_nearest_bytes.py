@@ -136,8 +136,8 @@ def test_lloyd_takes_the_same_path(monkeypatch):
 
 def test_points_beyond_its_reach_are_scored_in_full():
     for value in (1e-20, 1e16):
-        assert Points(np.full((100, 32), value, np.float32)).coded() is None
-    assert Points(np.ones((100, 8), np.float32)).coded() is None
+        assert Points(np.full((1_000, 32), value, np.float32)).coded() is None
+    assert Points(np.ones((9_000, 8), np.float32)).coded() is None
     assert Points(np.ones((8, 32), np.float32)).coded() is None
 
 
