@@ -61,6 +61,11 @@ def container_train(ctx: click.Context) -> None:
     "tell.",
 )
 @click.option(
+    "--test-content-type",
+    metavar="TYPE",
+    help="Of the rows of --test, where it is another one: those that have labels, say.",
+)
+@click.option(
     "--hyperparameters", "file", type=A_PATH, metavar="FILE", help="A JSON object of them."
 )
 @click.option(
@@ -94,6 +99,7 @@ def train(
     test: Path | None,
     model: Path | None,
     content_type: str | None,
+    test_content_type: str | None,
     file: Path | None,
     assignments: tuple[str, ...],
     output: Path,
@@ -113,8 +119,9 @@ def train(
     if n_jobs is not None:
         given["n_jobs"] = str(n_jobs)
     paths = {"train": train_, "validation": validation, "test": test, "model": model}
+    types = {"model": None, "test": test_content_type or content_type}
     channels = {
-        name: ChannelConfig(path, None if name == "model" else content_type)
+        name: ChannelConfig(path, types.get(name, content_type))
         for name, path in paths.items()
         if path is not None
     }

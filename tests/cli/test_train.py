@@ -260,3 +260,19 @@ def test_container_train_hands_its_exit_code_on(
     said = invoke("container", "train")
     assert said.exit_code == 1
     assert (tmp_path / "output" / "failure").read_text().startswith("ClientError: ")
+
+
+def test_the_test_channel_may_be_of_another_type(tmp_path: Path, invoke: Any) -> None:
+    train, test = tmp_path / "train.csv", tmp_path / "test.csv"
+    train.write_text("".join(f"{i % 7},{i % 5}\n" for i in range(300)))
+    test.write_text("0,1,1\n0,2,2\n1,90,90\n")
+    given: tuple[Any, ...] = (
+        "train", "randomcutforest", "--train", train, "--test", test, "--output", tmp_path / "out",
+        "--content-type", "text/csv;label_size=0", "-p", "num_trees=50",
+    )  # fmt: skip
+    said = invoke(*given)
+    assert said.exit_code == 1
+    assert "3 features, where the train channel has 2" in said.stderr
+    said = invoke(*given, "--test-content-type", "text/csv;label_size=1")
+    assert said.exit_code == 0, said.output
+    assert "accuracy" in said.stdout

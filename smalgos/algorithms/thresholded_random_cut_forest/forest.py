@@ -1,6 +1,5 @@
 """The forest behind the scores: what it is asked, one point at a time."""
 
-
 import numpy as np
 from numpy.typing import NDArray
 
