@@ -38,6 +38,11 @@ def main() -> int:
     regression = smalgos.LinearLearnerRegressor().fit(X, X @ np.arange(7.0))
     assert regression.score(X, X @ np.arange(7.0)) > 0.99
     assert smalgos.PCA(num_components=3).fit_transform(X).shape == (2000, 3)
+    wide = rng.standard_normal((1000, 32)).astype(np.float32)
+    near = smalgos.KNNRegressor(k=1).fit(wide, np.arange(1000))
+    assert (near.predict(wide) == np.arange(1000)).all()
+    far = smalgos.RandomCutForest().fit(X).anomaly_score(np.vstack([X[:1], X[:1] + 9]))
+    assert far[1] > 2 * far[0]
     sys.stdout.write(f"smalgos {smalgos.__version__} works\n")
     return 0
 
