@@ -5,6 +5,7 @@ on several threads. A piece that has anything odd in it goes through Python's cs
 which alone decides what is an error: the kernel gives the same numbers or gives up.
 """
 
+import codecs
 import csv
 import io
 import warnings
@@ -30,6 +31,7 @@ from smalgos.formats.csv_pieces import (
     read_pieces,
 )
 from smalgos.formats.csv_rows import count_lines, parse_rows
+from smalgos.formats.csv_texts import read_blocks as read_texts
 from smalgos.formats.csv_writer import encode, encode_columns
 
 __all__ = ["encode", "encode_columns", "read_blocks", "settle", "warn_of_row_index"]
@@ -52,9 +54,10 @@ def read_blocks(
     encoding: str = "utf-8",
     missing: Literal["error", "nan"] = "error",
     first: bool = True,
+    texts: tuple[str, ...] = (),
     chunk_bytes: int = 8 << 20,
 ) -> Iterator[Block]:
-    """Read rows of numbers from a CSV file.
+    """Read rows of numbers, or of texts, from a CSV file.
 
     Cells may be quoted (RFC 4180) and have spaces around them; lines end in a newline or in
     carriage return and newline, the last one may lack it; blank lines at the end and a byte-order
@@ -80,6 +83,8 @@ def read_blocks(
     first : bool
         Whether this is the beginning of the file, where a header, a row index and a byte-order
         mark are looked for; False for the continuation of a file.
+    texts : tuple of str
+        Names of the columns, if all of them are texts: see `csv_texts`.
     chunk_bytes : int
         About how much text is held in memory at a time. Blocks hold the rows of an eighth of it.
 
@@ -117,6 +122,10 @@ def read_blocks(
     source: Any = file
     if not plain:
         source, encoding = Recoded(file, encoding), "utf-8"
+    if texts:
+        if plain and codecs.lookup(encoding).name not in ("utf-8", "ascii"):
+            source = Recoded(file, encoding)
+        return read_texts(source, name, texts, delimiter or ",", max(1, chunk_bytes // PIECES))
     table = _Table(name, label_size, weights, delimiter or "", encoding, missing == "nan", first)
     return _read(source, table, max(1, chunk_bytes // PIECES))
 

@@ -6,6 +6,8 @@ from typing import Any
 import numpy as np
 
 from smalgos.formats.block import Array, Block, Csr, Ragged
+from smalgos.formats.csv_texts import all_texts
+from smalgos.formats.csv_texts import encode as encode_texts
 
 
 def encode(block: Block, *, delimiter: str = ",") -> bytes:
@@ -18,13 +20,15 @@ def encode(block: Block, *, delimiter: str = ",") -> bytes:
     Parameters
     ----------
     block : Block
-        Features (n, d) or `Csr`, which is written densely.
+        Features (n, d) or `Csr`, which is written densely; or columns of texts alone.
     delimiter : str
 
     Returns
     -------
     bytes
     """
+    if all_texts(block):
+        return encode_texts(block, delimiter)
     parts = []
     width = sum(_width(c) for c in block.columns.values())
     for rows in block.batches(max(1, _CELLS // max(1, width))):

@@ -9,13 +9,19 @@ from typing import BinaryIO
 from smalgos.errors import UserError
 from smalgos.formats.block import Block
 from smalgos.formats.json_rows import Bad, Rows, behind_space, encode_rows, parse, shown
+from smalgos.formats.json_texts import TextRows, configured
 
 # A document is held in memory whole; no request of the original's batch transform is longer.
 LIMIT = 100 << 20
 
 
 def read_blocks(
-    file: BinaryIO, name: str, *, width: int | None = None, limit: int = LIMIT
+    file: BinaryIO,
+    name: str,
+    *,
+    width: int | None = None,
+    texts: tuple[str, ...] = (),
+    limit: int = LIMIT,
 ) -> Iterator[Block]:
     """Read rows from a JSON document.
 
@@ -30,6 +36,8 @@ def read_blocks(
         What messages call the file.
     width : int, optional
         How many features each row must have; default: as many as the first.
+    texts : tuple of str
+        Columns of text that rows have in the place of features: see `json_texts`.
     limit : int
         Bytes that the document may have.
 
@@ -37,7 +45,7 @@ def read_blocks(
     ------
     Block
         All rows, if there are some. ``features``: (n, d) float32, or a `Csr` if a row is sparse;
-        dense ones have an entry for each column of it.
+        dense ones have an entry for each column of it. Or texts, and maybe `k` (n,) int64.
 
     Raises
     ------
@@ -45,9 +53,10 @@ def read_blocks(
         For a document that is too long, or is none; with file and row, counted from 1, for
         something that is no row or has another width.
     """
-    rows = Rows(name, width)
     try:
-        instances = instances_of(parse_document(file, limit))
+        document = parse_document(file, limit)
+        instances = instances_of(document)
+        rows = TextRows(name, texts, configured(document)) if texts else Rows(name, width)
     except Bad as e:
         raise UserError(f"{name}: {e}") from None
     try:

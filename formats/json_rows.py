@@ -16,6 +16,7 @@ import numpy as np
 
 from smalgos.errors import UserError
 from smalgos.formats.block import Block, Csr
+from smalgos.formats.csv_texts import all_texts
 
 MAX_WIDTH = 2**31 - 1  # columns are int32
 
@@ -255,6 +256,9 @@ def encode_rows(block: Block) -> Iterator[bytes]:
     UserError
         For what the grammar has no place for: labels, weights, NaN, infinities.
     """
+    if texts := all_texts(block):
+        yield from (_text_row([column.row(i) for column in texts]) for i in range(len(block)))
+        return
     if more := ", ".join(block.columns.keys() - {"features"}):
         raise UserError(f"JSON holds features alone: leave out {more}, or choose another format")
     width = max(block.features.shape[1], 1)
@@ -264,6 +268,13 @@ def encode_rows(block: Block) -> Iterator[bytes]:
         if not np.isfinite(values).all():
             raise UserError("JSON has no NaN and no infinity: fill in missing values first")
         yield _csr_text(features) if isinstance(features, Csr) else _dense_text(values)
+
+
+def _text_row(texts: list[Any]) -> bytes:
+    """``{"source": "..."}``, or ``{"features": ["...", "..."]}``"""
+    decoded = [text.tobytes().decode(errors="replace") for text in texts]
+    row: Any = {"source": decoded[0]} if len(texts) == 1 else {"features": decoded}
+    return json.dumps(row, ensure_ascii=False).encode() + b"\n"
 
 
 def _dense_text(values: Any) -> bytes:

@@ -6,12 +6,18 @@ from typing import BinaryIO
 
 from smalgos.formats.block import Block
 from smalgos.formats.json_rows import Bad, Rows, behind_space, encode_rows, parse
+from smalgos.formats.json_texts import TextRows
 
 MAX_LINE_BYTES = 16 << 20  # as for CSV: bounds what is kept while a line's end is looked for
 
 
 def read_blocks(
-    file: BinaryIO, name: str, *, width: int | None = None, chunk_bytes: int = 1 << 20
+    file: BinaryIO,
+    name: str,
+    *,
+    width: int | None = None,
+    texts: tuple[str, ...] = (),
+    chunk_bytes: int = 1 << 20,
 ) -> Iterator[Block]:
     """Read rows from a file of JSON Lines.
 
@@ -26,6 +32,8 @@ def read_blocks(
         What messages call the file.
     width : int, optional
         How many features each row must have; default: as many as the first.
+    texts : tuple of str
+        Columns of text that rows have in the place of features: see `json_texts`.
     chunk_bytes : int
         About how much text is held in memory at a time. A block holds its rows.
 
@@ -33,7 +41,8 @@ def read_blocks(
     ------
     Block
         ``features``: (n, d) float32; from the block of the first sparse row on a `Csr`, in which
-        dense rows have an entry for each column. `start` counts the rows of the file from 0.
+        dense rows have an entry for each column. Or texts, and `k` (n,) int64 if one row has it.
+        `start` counts the rows of the file from 0.
 
     Raises
     ------
@@ -41,7 +50,7 @@ def read_blocks(
         For a line that is no JSON or no row, a row of another width, a line of more than 16 MiB:
         with file and row, counted from 1.
     """
-    rows = Rows(name, width)
+    rows = TextRows(name, texts) if texts else Rows(name, width)
     try:
         for lines in read_lines(file, chunk_bytes):
             for line in lines:

@@ -1,8 +1,9 @@
 """Answers of models to bytes, in the grammars of the original's responses.
 
 An answer is ``{field: one entry per row}``, the fields in the order in which they are written; an
-entry is a number, (n,), or a list of numbers, (n, m). Floats are written as the shortest decimal
-that is the same float32 when it is read; they are finite, or NaN as Python's JSON has it.
+entry is a number, (n,), or a list of numbers, (n, m); or, in a Python list of n, a text, a list of
+texts, or an array of numbers, which JSON alone has a place for. Floats are written as the shortest
+decimal that is the same float32 when it is read; they are finite, or NaN as Python's JSON has it.
 """
 
 import json
@@ -13,6 +14,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from smalgos.errors import UserError
 from smalgos.formats.content_type import CSV, JSON, JSON_LINES, RECORDIO
 from smalgos.formats.content_type import accept as accepted
 
@@ -23,6 +25,7 @@ __all__ = [
     "Answer",
     "Encoder",
     "bare_lines",
+    "cells_of",
     "csv_lines",
     "encoder",
     "json_lines",
@@ -31,7 +34,8 @@ __all__ = [
     "records",
 ]
 
-Answer: TypeAlias = Mapping[str, NDArray[Any]]
+Numbers: TypeAlias = Mapping[str, NDArray[Any]]
+Answer: TypeAlias = Mapping[str, NDArray[Any] | list[Any]]
 
 # A string array of pyarrow holds 2 GiB; the text of so many numbers stays far below.
 CELLS = 1 << 20
@@ -55,14 +59,14 @@ def json_list(answer: Answer) -> bytes:
 
 def csv_lines(answer: Answer) -> bytes:
     """One line per row, fields and the numbers of lists separated by commas; no header."""
-    write = _lines_of_few if _cells_of(answer) <= FEW else _lines_of_many
-    return b"".join(map(write, _pieces(answer)))
+    write = _lines_of_few if cells_of(answer) <= FEW else _lines_of_many
+    return b"".join(map(write, _pieces(_numbers(answer))))
 
 
 def quoted_lines(answer: Answer) -> bytes:
     """One line per row, a list of numbers as one quoted cell: ``1,"[0.4, 0.6]"``."""
     columns = []
-    for values in answer.values():
+    for values in _numbers(answer).values():
         cells = _few(values, ", ")
         columns.append(cells if values.ndim == 1 else [f'"[{cell}]"' for cell in cells])
     return "".join(f"{','.join(row)}\n" for row in zip(*columns, strict=True)).encode()
@@ -70,7 +74,7 @@ def quoted_lines(answer: Answer) -> bytes:
 
 def bare_lines(answer: Answer) -> bytes:
     """The first field alone, one line per row: ``0.4``, or ``[0.4, 0.6]``."""
-    values = next(iter(answer.values()))
+    values = next(iter(_numbers(answer).values()))
     cells = _few(values, ", ")
     lines = cells if values.ndim == 1 else [f"[{cell}]" for cell in cells]
     return "".join(f"{line}\n" for line in lines).encode()
@@ -80,7 +84,7 @@ def records(answer: Answer) -> bytes:
     """One RecordIO-protobuf record per row: each field a float32 tensor of the label map."""
     from smalgos.formats.protobuf import encode_records
 
-    return encode_records(answer)
+    return encode_records(_numbers(answer))
 
 
 ENCODERS: dict[str, Callable[[Answer], bytes]] = {
@@ -137,7 +141,8 @@ def encoder(
     accept : str, optional
         None and the empty list take anything.
     envelope : str
-        Key of a JSON document's list of rows: ``{"predictions": [{"score": 0.4}, ...]}``.
+        Key of a JSON document's list of rows: ``{"predictions": [{"score": 0.4}, ...]}``; empty:
+        a bare list.
     default : str
         Media type for whoever takes anything.
 
@@ -153,29 +158,44 @@ def encoder(
     chosen = accepted(accept, list(ENCODERS), default)
     frame = (b"", b"", b"")
     if chosen.type == JSON:
-        frame = f"{{{json.dumps(envelope)}: [".encode(), b", ", b"]}"
+        begin, end = (f"{{{json.dumps(envelope)}: [", "]}") if envelope else ("[", "]")
+        frame = begin.encode(), b", ", end.encode()
     return Encoder(chosen.type, ENCODERS[chosen.type], chosen.parameters, frame)
 
 
-def _cells_of(answer: Answer) -> int:
-    return sum(values.size for values in answer.values())
+def cells_of(answer: Answer) -> int:
+    """How many numbers and texts an answer has."""
+    return sum(
+        sum(1 if isinstance(entry, str) else len(entry) for entry in values)
+        if isinstance(values, list)
+        else values.size
+        for values in answer.values()
+    )
 
 
-def _pieces(answer: Answer) -> Iterator[dict[str, NDArray[Any]]]:
+def _numbers(answer: Answer) -> Numbers:
+    """The same answer, of numbers alone."""
+    numbers = {n: v for n, v in answer.items() if isinstance(v, np.ndarray)}
+    if len(numbers) < len(answer):
+        raise UserError(f"texts are answered as JSON: accept {JSON} or {JSON_LINES}")
+    return numbers
+
+
+def _pieces(answer: Numbers) -> Iterator[dict[str, NDArray[Any]]]:
     """Some rows at a time, floats in float32, the precision of the original's answers."""
     n = len(next(iter(answer.values()), ()))
-    step = max(CELLS * n // max(_cells_of(answer), 1), 1)
+    step = max(CELLS * n // max(cells_of(answer), 1), 1)
     for i in range(0, n, step):
         rows = {name: values[i : i + step] for name, values in answer.items()}
         yield {k: v.astype(np.float32) if v.dtype.kind == "f" else v for k, v in rows.items()}
 
 
-def _lines_of_few(answer: Answer) -> bytes:
+def _lines_of_few(answer: Numbers) -> bytes:
     columns = [_few(values, ",") for values in answer.values()]
     return "".join(f"{','.join(row)}\n" for row in zip(*columns, strict=True)).encode()
 
 
-def _lines_of_many(answer: Answer) -> bytes:
+def _lines_of_many(answer: Numbers) -> bytes:
     import pyarrow.compute as pc
 
     lines = pc.binary_join_element_wise(*(_many(v, ",") for v in answer.values()), ",")
@@ -184,11 +204,30 @@ def _lines_of_many(answer: Answer) -> bytes:
 
 def _objects(answer: Answer, end: str) -> bytes:
     """A JSON object for each row, each followed by `end`."""
-    write = _objects_of_few if _cells_of(answer) <= FEW else _objects_of_many
-    return b"".join(write(piece, end) for piece in _pieces(answer))
+    if any(isinstance(values, list) for values in answer.values()):
+        return _objects_of_texts(answer, end)
+    write = _objects_of_few if cells_of(answer) <= FEW else _objects_of_many
+    return b"".join(write(piece, end) for piece in _pieces(_numbers(answer)))
 
 
-def _objects_of_few(answer: Answer, end: str) -> bytes:
+def _objects_of_texts(answer: Answer, end: str) -> bytes:
+    columns = []
+    for name, values in answer.items():
+        entries = values if isinstance(values, list) else list(values)
+        columns.append([f"{json.dumps(name)}: {_entry(entry)}" for entry in entries])
+    return "".join(f"{{{', '.join(row)}}}{end}" for row in zip(*columns, strict=True)).encode()
+
+
+def _entry(entry: Any) -> str:
+    """The JSON of a text, some texts, a number or some numbers."""
+    if isinstance(entry, np.ndarray | np.generic):
+        numbers = np.asarray(entry, np.float32 if entry.dtype.kind == "f" else None)
+        text = ", ".join(_few(numbers.ravel(), ", ", "NaN"))
+        return f"[{text}]" if numbers.ndim else text
+    return json.dumps(entry)
+
+
+def _objects_of_few(answer: Numbers, end: str) -> bytes:
     columns = []
     for name, values in answer.items():
         cells = _few(values, ", ", "NaN")
@@ -222,7 +261,7 @@ def _shortest(flat: NDArray[np.float32]) -> list[str]:
     return texts
 
 
-def _objects_of_many(answer: Answer, end: str) -> bytes:
+def _objects_of_many(answer: Numbers, end: str) -> bytes:
     import pyarrow.compute as pc
 
     parts: list[Any] = []

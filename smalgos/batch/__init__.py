@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from typing import Any
 
-from smalgos.algorithms.answering import answer
+from smalgos.algorithms.answering import answer, asked_columns
 from smalgos.errors import RowError, UserError
 from smalgos.formats.block import Block
 from smalgos.formats.channel import Stream, ahead, cut
@@ -40,12 +40,13 @@ def answers(
     """
     try:
         with model.k.threads(n_jobs):
-            blocks = map(_features, stream.open(rows=ROWS))
+            wanted = asked_columns(model)
+            blocks = (_only(block, wanted) for block in stream.open(rows=ROWS))
             for block in ahead(cut(blocks, ROWS), lambda block: block.on(model.k)):
                 yield answer(model, block, **options)
     except RowError as e:
         raise UserError(f"{stream.where(e.row)}: {e.what}") from e
 
 
-def _features(block: Block) -> Block:
-    return Block({"features": block.features}, block.start)
+def _only(block: Block, names: tuple[str, ...]) -> Block:
+    return Block({name: block[name] for name in names if name in block}, block.start)

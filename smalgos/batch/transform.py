@@ -13,8 +13,10 @@ from smalgos.formats.content_type import (
     CSV,
     JSON,
     JSON_LINES,
+    LIBFFM,
     LIBSVM,
     RECORDIO,
+    TEXT,
     ContentType,
     guess,
     reader,
@@ -27,6 +29,8 @@ SPLITS = {
     CSV: ("line", "none"),
     JSON_LINES: ("line", "none"),
     LIBSVM: ("line", "none"),
+    LIBFFM: ("line", "none"),
+    TEXT: ("line", "none"),
     RECORDIO: ("record", "none"),
     JSON: ("none", "line"),
 }
@@ -75,8 +79,9 @@ class Transform:
         self._content_type = ContentType.parse(content_type) if content_type else None
         self._processing = processing or Processing()
         self._options = options
-        self._envelope = algorithm(model.algorithm).envelope
-        self._asked = algorithm(model.algorithm).asked(encoder(accept).parameters)
+        a = algorithm(model.algorithm)
+        self._envelope, self._default = a.envelope, a.content_type if a.texts else None
+        self._asked = a.asked(encoder(accept).parameters)
 
     def __call__(self, source: Any, report: Report = lambda stream, rows: None) -> Iterator[bytes]:
         """The answers to all rows of a file, a piece at a time, in bounded memory.
@@ -93,6 +98,9 @@ class Transform:
             Now or while iterating, when there is something that cannot be read or answered.
         """
         kind = self._content_type
+        if kind is None and self._default:  # which texts are can only be told of JSON
+            special = hasattr(source, "read")
+            kind = ContentType(self._default) if special else guess(source, default=self._default)
         if kind is None and (self._split or not self._processing.nothing):
             if hasattr(source, "read"):
                 raise UserError("--split, filters and --join of standard input need --content-type")

@@ -82,6 +82,7 @@ def predict(
     columns behind those of a row of CSV; of JSON, the member SageMakerOutput.
     """
     from smalgos.algorithms import load_model
+    from smalgos.algorithms.answering import reading
     from smalgos.batch.paths import Path as Filter
     from smalgos.batch.records import Processing
     from smalgos.batch.transform import Transform
@@ -100,7 +101,7 @@ def predict(
         processing=processing,
         n_jobs=n_jobs,
         label_size=label_size,
-        **loaded.reading,
+        **reading(loaded),
     )
     if output is not None and os.path.isdir(data):
         _transform_folder(transform, data, output)

@@ -80,7 +80,7 @@ def describe(algo: str, as_json: bool) -> None:
 
     a = algorithm(algo)
     fields = list(a.parameters.table.values())
-    content_types = sorted(types(), key=lambda name: name != a.content_type)
+    content_types = sorted(types(texts=bool(a.texts)), key=lambda name: name != a.content_type)
     if as_json:
         echo_json(
             _identity(a)

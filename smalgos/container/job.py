@@ -142,7 +142,7 @@ def execute(
     check_channels(a, job.channels)
     make_folder(job.model_dir)
     streams, settled = open_channels(job.channels, a, parameters)
-    spec = look(job, streams, parameters, settled)
+    spec = look(job, a, streams, parameters, settled)
     for name in streams.keys() - {"train"}:
         check_alike(name, job.channels[name], streams[name], spec)
     checkpoint = checkpoint_of(job, streams)
@@ -171,6 +171,7 @@ def execute(
     model = as_saved(model, spec)
     path = job.model_dir / a.file
     model.save(path)
+    model.beside(job.model_dir)
     report("saved", state=state, model=model, path=path)
     return Outcome(model, state, scores, why, path)
 
@@ -226,7 +227,7 @@ def open_channels(
         settled = streams["train"].settled()
     except UserError as e:
         raise UserError(f"train channel: {e}") from e
-    for name in given.keys() - {"train", "model"}:
+    for name in given.keys() - {"train", "model", *a.side}:
         streams[name] = open_channel(name, given[name], a, parameters, **settled)
     return {name: streams[name] for name in given if name in streams}, settled
 
@@ -245,9 +246,9 @@ def open_channel(
         given = config.content_type or (a.content_type if config.mode == "Pipe" else None)
         known = ContentType.parse(given) if given else None
         if known is None and config.path.exists() and not config.path.is_fifo():
-            known = guess(config.path)
+            known = guess(config.path, default=a.content_type if a.texts else None)
         own = a.reading(parameters, known) if a.reading else {}
-        options = {"label_size": a.label_size, **own, **settled}
+        options = {"label_size": a.label_size, "texts": a.texts, **own, **settled}
         if given:
             return channel(config.path, given, mode=config.mode, **options)
         return stream(config.path, known, **options)
@@ -256,14 +257,18 @@ def open_channel(
 
 
 def look(
-    job: Job, streams: Mapping[str, Stream], parameters: Any, settled: Mapping[str, Any]
+    job: Job,
+    a: Algorithm,
+    streams: Mapping[str, Stream],
+    parameters: Any,
+    settled: Mapping[str, Any],
 ) -> Spec:
     """What is known before the first row is learnt from."""
     rows = streams["train"]
     first = first_block("train", rows)
     if first is None:
         raise UserError("no rows in the train channel: there is nothing to learn from")
-    side = {}
+    side: dict[str, Any] = {n: job.channels[n].path for n in a.side if n in job.channels}
     if "model" in job.channels:
         side["model"] = earlier_model(job, parameters.device)
     return Spec.of(

@@ -32,8 +32,12 @@ class Algorithm:
     parameters, state, model : type
     channels : tuple of str
         Optional ones in brackets: ``"[validation]"``.
+    side : tuple of str
+        Of the channels, those that are no rows: the state finds their paths in ``spec.side``.
+    texts : tuple of str
+        Columns of text that its rows have in the place of features; each is a `Ragged` of UTF-8.
     envelope : str
-        Top key of a JSON response.
+        Top key of a JSON response; empty: a bare list.
     fields : tuple of str
         Response fields, in the order of CSV columns.
     label_size : int
@@ -45,6 +49,9 @@ class Algorithm:
         content type, None if it is not known yet, does not say; `UserError` where it is of no use.
     accept : str
         Media type of answers to who takes anything.
+    answers_in_kind : bool
+        Whether a request of JSON is answered with JSON, and any other with JSON Lines, whatever
+        it accepts: answers that other types have no place for.
     ends_csv : bool
         Whether a newline is behind the last row of CSV outside of batch transform jobs, too.
     bare_batches : bool
@@ -76,12 +83,15 @@ class Algorithm:
     state: type[State]
     model: type["Model"]
     channels: tuple[str, ...] = ("train",)
+    side: tuple[str, ...] = ()
+    texts: tuple[str, ...] = ()
     envelope: str = "predictions"
     fields: tuple[str, ...] = ()
     label_size: int = 1
     content_type: str = RECORDIO
     reading: Callable[[Any, ContentType | None], dict[str, Any]] | None = None
     accept: str = JSON
+    answers_in_kind: bool = False
     ends_csv: bool = False
     bare_batches: bool = False
     selected: Callable[[Any, Sequence[str]], Callable[[Block], dict[str, Any]]] | None = None
@@ -137,7 +147,7 @@ class Model(Part, ABC):
     @property
     @abstractmethod
     def width(self) -> int:
-        """Number of features of a row."""
+        """Number of features of a row; 0, where rows are texts."""
 
     @property
     def reading(self) -> dict[str, Any]:
@@ -151,6 +161,9 @@ class Model(Part, ABC):
     @abstractmethod
     def check(self) -> None:
         """Raise `UserError` unless every shape and offset is what `predict` relies on."""
+
+    def beside(self, folder: Path) -> None:
+        """Write what else a training job leaves beside the model's own file."""
 
     def cut(self) -> "Model":
         """The model without what predictions do not need, as a training job leaves it."""

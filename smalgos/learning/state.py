@@ -184,7 +184,7 @@ class Spec:
         Whether the train channel can be read more than once.
     channels : frozenset of str
     side : dict
-        Channels read whole beforehand: ``model``, an earlier model to go on from.
+        Channels that are no rows: ``model``, an earlier model to go on from; paths of others.
     seed : int
     device : str
     facts : dict
@@ -202,13 +202,13 @@ class Spec:
 
     @property
     def width(self) -> int:
-        """Number of features."""
-        return self.columns["features"][2]
+        """Number of features; 0, where rows are texts."""
+        return self.columns["features"][2] if "features" in self.columns else 0
 
     @property
     def sparse(self) -> bool:
         """Whether features come as `Csr`."""
-        return self.columns["features"][0] == "csr"
+        return "features" in self.columns and self.columns["features"][0] == "csr"
 
     def kept(self) -> dict[str, Any]:
         """As JSON, for a model file."""
@@ -230,7 +230,7 @@ class Spec:
         try:
             columns = {name: tuple(kind) for name, kind in kept["columns"].items()}
             rows, seed, channels = kept["rows"], kept["seed"], kept["channels"]
-            fits = "features" in columns
+            fits = bool(columns)
             for kind, dtype, width in columns.values():
                 fits = fits and kind in ("dense", "csr", "ragged")
                 fits = fits and np.dtype(dtype).kind in "biuf" and _is_count(width)

@@ -254,7 +254,8 @@ def evaluate(model: Any, accumulator: Any, stream: Stream, *, limit: int | None 
     """
 
     def checked(block: Block) -> Block:
-        check_finite(block, model.k)
+        if "features" in block:
+            check_finite(block, model.k)
         return block
 
     try:

@@ -10,12 +10,14 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from smalgos.algorithms import algorithm
-from smalgos.algorithms.answering import answer
+from smalgos.algorithms.answering import answer, asked_columns, reading
 from smalgos.errors import RowError, UserError
 from smalgos.formats.block import Block, Csr
 from smalgos.formats.content_type import (
     CSV,
     GUESS_BYTES,
+    JSON,
+    JSON_LINES,
     RECORDIO,
     ContentType,
     Read,
@@ -24,12 +26,14 @@ from smalgos.formats.content_type import (
     types,
     writer,
 )
+from smalgos.formats.csv_texts import joined
 from smalgos.formats.recordio import MAGIC_BYTES, frame
 from smalgos.formats.responses import (
     ENCODERS,
     Answer,
     Encoder,
     bare_lines,
+    cells_of,
     encoder,
     quoted_lines,
 )
@@ -115,6 +119,14 @@ def invoke(
     a = algorithm(model.algorithm)
     chosen = bool(fields) and a.selected is not None
     try:
+        asked = _parsed(content_type)
+        if asked.type in SILENT:
+            asked = guess(body[:GUESS_BYTES], default=a.content_type if a.texts else None)
+    except UserError as e:
+        raise Refused(415, str(e)) from e
+    if a.answers_in_kind:
+        accept = JSON if asked.type == JSON else JSON_LINES
+    try:
         encode = _encoder(accept, default or a.accept, a.envelope, quoted=chosen)
     except UserError as e:
         raise Refused(406, str(e)) from e
@@ -125,10 +137,7 @@ def invoke(
     except UserError as e:
         raise Refused(500, str(e)) from e
     try:
-        asked = _parsed(content_type)
-        if asked.type in SILENT:
-            asked = guess(body[:GUESS_BYTES])
-        read = _reader(str(asked), **model.reading)
+        read = _reader(str(asked), **reading(model))
     except UserError as e:
         raise Refused(415, str(e)) from e
     if asked.type == RECORDIO and not body.startswith(MAGIC_BYTES):
@@ -171,10 +180,10 @@ def _answers(
 ) -> Iterator[Answer]:
     """{response field: one entry per row} of some rows after others, in the algorithm's order."""
     cells = 0
-    for block in _together(read(io.BytesIO(body), NAME)):
+    for block in _together(read(io.BytesIO(body), NAME), asked_columns(model)):
         for rows in block.batches(ROWS):
             given = answer(model, rows.on(model.k), ask, **options)
-            cells += sum(values.size for values in given.values())
+            cells += cells_of(given)
             if cells > CELLS:
                 raise Refused(413, f"the answer has more than {CELLS} numbers: send fewer rows")
             yield given
@@ -182,19 +191,24 @@ def _answers(
         raise UserError(f"{NAME} has no rows")
 
 
-def _together(blocks: Iterable[Block]) -> Iterator[Block]:
-    """The features, with short blocks put together: each answer costs more than its rows do."""
+def _together(blocks: Iterable[Block], names: tuple[str, ...]) -> Iterator[Block]:
+    """These columns, with short blocks put together: each answer costs more than its rows do."""
     waiting: list[Block] = []
-    for block in blocks:
-        if waiting and type(waiting[0].features) is not type(block.features):  # dense and sparse
+    for whole in blocks:
+        block = Block({name: whole[name] for name in names if name in whole}, whole.start)
+        if waiting and _kinds(waiting[0]) != _kinds(block):  # dense and sparse, with a k or without
             yield Block.join(waiting)
             waiting = []
-        waiting.append(Block({"features": block.features}, block.start))
+        waiting.append(block)
         if sum(map(len, waiting)) >= ROWS:
             yield Block.join(waiting)
             waiting = []
     if waiting:
         yield Block.join(waiting)
+
+
+def _kinds(block: Block) -> list[tuple[str, type]]:
+    return [(name, type(column)) for name, column in block.columns.items()]
 
 
 def warm_up(model: Model) -> int:
@@ -205,13 +219,22 @@ def warm_up(model: Model) -> int:
     int
         How many requests there were.
     """
-    row = np.zeros((1, model.width), np.float32)
     done = 0
-    for content_type in types():
+    for content_type in types(texts="features" not in asked_columns(model)):
         write = writer(content_type, label_size=0)
-        for block in (Block.of(row), Block({"features": Csr.of(row)})):
+        for block in _tiny(model):
             for accept in ENCODERS:
                 with contextlib.suppress(UserError, Refused):  # not every format has sparse rows
                     invoke(model, write(block), content_type, accept)
                     done += 1
     return done
+
+
+def _tiny(model: Model) -> Iterator[Block]:
+    """A row of each kind that a model may be asked about."""
+    if texts := algorithm(model.algorithm).texts:
+        yield Block({name: joined([b"0.0.0.0"]) for name in texts})  # a word, and an address
+        return
+    row = np.zeros((1, model.width), np.float32)
+    yield Block.of(row)
+    yield Block({"features": Csr.of(row)})

@@ -217,7 +217,7 @@ def test_the_bar_counts_bytes(
 def test_the_help_says_what_formats_hold(invoke: Any) -> None:
     said = invoke("convert", "--help").output
     for form in FORMATS:
-        if form.type.endswith(("json", "jsonlines")):
+        if form.type.endswith(("json", "jsonlines")) or form.texts == "only":
             continue
         line = next(s for s in said.splitlines() if s.strip().startswith(form.type))
         for name in ("weights", "groups"):

@@ -187,7 +187,7 @@ def test_standard_input_and_output(tmp_path):
         (b"", "csv", "no rows"),
         (io.BytesIO(), "csv", "no rows"),
         (b"hello", None, "give content_type"),
-        (b"1,2\n", "text/plain", "'text/plain' is not supported: use"),
+        (b"1,2\n", "text/html", "'text/html' is not supported: use"),
         (b"1,2\n", "csv; label_size=x", "whole number"),
         ("no such file.csv", None, "no such file or directory"),
         (io.StringIO("1,2\n"), None, "open the file in binary mode"),
@@ -283,8 +283,8 @@ def test_what_cannot_be_written(tmp_path, monkeypatch):
         write(tmp_path / "nowhere" / "x.csv", block_of(3))
     with pytest.raises(UserError, match="x: the name does not tell what to write; give content_t"):
         write(tmp_path / "x", block_of(3))
-    with pytest.raises(UserError, match="'text/plain' is not supported"):
-        write(tmp_path / "x", block_of(3), content_type="text/plain")
+    with pytest.raises(UserError, match="'text/html' is not supported"):
+        write(tmp_path / "x", block_of(3), content_type="text/html")
     with pytest.raises(UserError, match="label_size=0: the rows have 1 labels each"):
         write(tmp_path / "x", block_of(3), content_type="text/csv; label_size=0")
 
