@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Self, TypeVar
 
 import numpy as np
 
@@ -16,7 +16,7 @@ from smalgos.formats.content_type import JSON, RECORDIO, ContentType
 from smalgos.kernels import load as load_kernels
 from smalgos.learning import files
 from smalgos.learning.parameters import Parameters
-from smalgos.learning.state import Flat, Part, State
+from smalgos.learning.state import Flat, Part, Spec, State
 
 
 @dataclass(frozen=True)
@@ -236,6 +236,25 @@ class Model(Part, ABC):
 
 def _mapping(value: Any) -> dict[str, Any]:
     return value if isinstance(value, dict) else {}
+
+
+P = TypeVar("P", bound=Parameters)
+
+
+def as_trained(model: Model, table: type[P], width: Any) -> tuple[P, Spec]:
+    """The hyperparameters in a model's notes, and what there is to know to go on from it.
+
+    Raises
+    ------
+    UserError
+        When they, or the number of features of its rows, are none.
+    """
+    given = model.notes.get("hyperparameters")
+    if type(width) is not int or not 0 < width < 2**31 or not isinstance(given, dict):
+        raise UserError("the number of features or the hyperparameters make no sense")
+    p = table(**given)
+    columns = {"features": ("dense", "float32", width)}
+    return p, Spec(columns, seed=p.random_state, device=model.k.device)
 
 
 def split(flat: Flat) -> tuple[Flat, Flat]:

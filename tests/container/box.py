@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 import threading
@@ -113,6 +114,13 @@ class Box:
         code = main([])
         return code, capsys.readouterr().out
 
+    def trained(self, monkeypatch: Any, capsys: Any, **given: str) -> str:
+        """The output of a job that succeeds, with these hyperparameters."""
+        self.hyperparameters(**given)
+        code, out = self.run(monkeypatch, capsys)
+        assert code == 0, out
+        return out
+
     def start(self, code: str | None = None, **environment: str) -> "subprocess.Popen[str]":
         """A process of its own, which runs `code` or the module."""
         command = ["-c", code] if code else ["-m", "smalgos.container.train"]
@@ -123,6 +131,15 @@ class Box:
             stderr=subprocess.STDOUT,
             text=True,
         )
+
+
+def in_order(out: str, *patterns: str) -> None:
+    """Assert that these follow one another in some output."""
+    at = 0
+    for pattern in patterns:
+        found = re.compile(pattern, re.M).search(out, at)
+        assert found, pattern
+        at = found.end()
 
 
 def numbers(rows: int = 400, width: int = 4, seed: int = 0) -> tuple[Any, Any]:

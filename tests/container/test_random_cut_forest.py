@@ -8,7 +8,7 @@ import pytest
 
 from smalgos import RandomCutForest
 from smalgos.algorithms import load_model
-from tests.container.box import CSV, RECORDIO, Box, numbers, records, table
+from tests.container.box import CSV, RECORDIO, Box, in_order, numbers, records, table
 
 X, _ = numbers(700)
 TESTED = np.concatenate([X[:95], np.full((5, 4), 9, np.float32)])
@@ -22,18 +22,7 @@ def box(tmp_path):
 
 
 def trained(box, monkeypatch, capsys, **given):
-    box.hyperparameters(**GIVEN | given)
-    code, out = box.run(monkeypatch, capsys)
-    assert code == 0, out
-    return out
-
-
-def in_order(out, *patterns):
-    at = 0
-    for pattern in patterns:
-        found = re.compile(pattern, re.M).search(out, at)
-        assert found, pattern
-        at = found.end()
+    return box.trained(monkeypatch, capsys, **GIVEN | given)
 
 
 def test_lines(box, monkeypatch, capsys):

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from smalgos.algorithms.random_cut_forest.forest import Forest
-from smalgos.errors import RowError, UserError
+from smalgos.errors import UserError
 from smalgos.formats.block import Block, Csr
 from smalgos.learning import Model, require_number
 from smalgos.learning.rows import check_finite
@@ -67,9 +67,6 @@ class RandomCutForestModel(Model):
         """
         check_finite(block, self.k)
         score = self.scores(block.features)
-        good = np.isfinite(score)
-        if not good.all():
-            raise RowError(block.start + int(np.argmin(good)), "it is too far away for float32")
         if not options.get("verbose"):
             return {"score": score}
         high, low = self.attribution(block.features)

@@ -8,9 +8,8 @@ import numpy as np
 from smalgos.algorithms.streaming_random_cut_forest.parameters import (
     StreamingRandomCutForestParameters,
 )
-from smalgos.errors import UserError
 from smalgos.formats.block import Block
-from smalgos.learning import Model, Spec
+from smalgos.learning.model import Model, as_trained
 
 if TYPE_CHECKING:
     from smalgos.algorithms.streaming_random_cut_forest.state import StreamingRandomCutForestState
@@ -75,11 +74,7 @@ class StreamingRandomCutForestModel(Model):
             StreamingRandomCutForestState,
         )
 
-        width, given = self.input_dim, self.notes.get("hyperparameters")
-        if type(width) is not int or not 0 < width < 2**31 or not isinstance(given, dict):
-            raise UserError("the number of features or the hyperparameters make no sense")
-        p = StreamingRandomCutForestParameters(**given)
-        spec = Spec({"features": ("dense", "float32", width)}, seed=p.random_state)
+        p, spec = as_trained(self, StreamingRandomCutForestParameters, self.input_dim)
         state = StreamingRandomCutForestState(p, spec)
         own = self.snapshot()
         del own["input_dim"]

@@ -8,10 +8,8 @@ import numpy as np
 from smalgos.algorithms.thresholded_random_cut_forest.parameters import (
     ThresholdedRandomCutForestParameters,
 )
-from smalgos.errors import UserError
 from smalgos.formats.block import Block
-from smalgos.learning.model import Model
-from smalgos.learning.state import Spec
+from smalgos.learning.model import Model, as_trained
 
 if TYPE_CHECKING:
     from smalgos.algorithms.thresholded_random_cut_forest.state import (
@@ -64,13 +62,7 @@ class ThresholdedRandomCutForestModel(Model):
             ThresholdedRandomCutForestState,
         )
 
-        width, given = self.input_dim, self.notes.get("hyperparameters")
-        if type(width) is not int or not 0 < width < 2**31 or not isinstance(given, dict):
-            raise UserError("the number of columns or the hyperparameters make no sense")
-        p = ThresholdedRandomCutForestParameters(**given)
-        spec = Spec(
-            {"features": ("dense", "float32", width)}, seed=p.random_state, device=self.k.device
-        )
+        p, spec = as_trained(self, ThresholdedRandomCutForestParameters, self.input_dim)
         own = {f"detector.{name}": value for name, value in self.detector.items()}
         ThresholdedRandomCutForestState.check_size(p, spec, own)
         state = ThresholdedRandomCutForestState(p, spec)
