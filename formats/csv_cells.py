@@ -19,13 +19,14 @@ def split_cells(text, begin, end, comma, values, offsets):
     values   (columns, end - begin) uint8                                                 out
     offsets  (columns, lines + 1) int64, zeros: cell r of column c is
              ``values[c, offsets[c, r]:offsets[c, r + 1]]``                               out
-    Odd are quotes, and rows with another number of cells (blank lines, too).
+    Odd are quotes, carriage returns but at the end of lines, and rows with another number of cells
+    (blank lines, too).
     """
     columns = len(values)
     row, column, start = 0, 0, begin
     for at in range(begin, end):
         c = text[at]
-        if c == QUOTE:
+        if c == QUOTE or (c == RETURN and text[at + 1] != NEWLINE):
             return -1
         if c != comma and c != NEWLINE:
             continue

@@ -1,7 +1,11 @@
 """The verdict of the slow, obvious readers on an input, against ours."""
 
 import codecs
+import contextlib
 import csv as python_csv
+import io
+import itertools
+import json
 import math
 import re
 import struct
@@ -259,6 +263,64 @@ def json_document(text: bytes, rows: dict[str, np.ndarray], error: str, width: i
         assert not rows
         return
     _json_rows(iter(document["instances"]), rows, error, width)
+
+
+def texts(
+    code: int, names: tuple[str, ...], text: bytes, rows: dict[str, np.ndarray], error: str
+) -> None:
+    """Assert that rows of texts are those of Python's own readers, as far as they go."""
+    found = list(zip(*(_cells(rows, name) for name in names), strict=True))
+    if code < 2:
+        whole = text.removeprefix(codecs.BOM_UTF8)
+        assert not error
+        assert b"".join(row for (row,) in found) == whole + b"\n" * (whole[-1:] not in (b"", b"\n"))
+        assert all(row.count(b"\n") == row.endswith(b"\n") for (row,) in found)
+        return
+    whole = text.removeprefix(codecs.BOM_UTF8)
+    if code < 4:
+        whole += b"\n" * (whole[-1:] not in (b"", b"\n"))  # it matters in a quote left open
+        decoded = whole.decode("utf-8", "surrogateescape")
+        lines = python_csv.reader(io.StringIO(decoded, newline=""), skipinitialspace=True)
+        expected = _as_far(tuple(map(_cell, row)) for row in lines)
+    elif code < 6:
+        expected = _as_far(
+            _texts(json.loads(line)) for line in whole.split(b"\n") if line.strip(b" \t\r")
+        )
+    else:
+        expected = _as_far(map(_texts, json.loads(whole)["instances"])) if found else []
+    for row, right in zip(found, expected, strict=False):
+        labelled = len(row) == 1 and row[0].startswith(b"__label__") and row != right
+        assert row[0].endswith(right[0]) if labelled else row == right
+    assert len(found) <= len(expected)
+    if not error:
+        assert not [row for row in expected[len(found) :] if b"".join(row).strip()]
+
+
+def _texts(row: Any) -> tuple[bytes, ...]:
+    if isinstance(row, dict):
+        inner = row["data"]["features"]["values"] if "data" in row else None
+        row = row.get("source", row.get("features", inner))
+    return tuple(text.encode() for text in ([row] if isinstance(row, str) else row))
+
+
+def _cells(rows: dict[str, np.ndarray], name: str) -> list[bytes]:
+    if name not in rows:
+        return []
+    ends = np.cumsum([0, *rows[f"{name} length"]]).tolist()
+    values = rows[name].tobytes()
+    return [values[a:b] for a, b in itertools.pairwise(ends)]
+
+
+def _cell(cell: str) -> bytes:
+    return cell.strip(" ").encode("utf-8", "surrogateescape")
+
+
+def _as_far(rows: Iterator[Any]) -> list[Any]:
+    """What there is before the first error."""
+    found: list[Any] = []
+    with contextlib.suppress(ValueError, TypeError, LookupError, AttributeError, python_csv.Error):
+        found.extend(rows)
+    return found
 
 
 def _json_rows(

@@ -23,6 +23,7 @@ from tests.fuzz import (
     properties,
     recordio_files,
     seeds,
+    text_files,
 )
 from tests.fuzz.fence import Fence, limit_memory
 from tests.fuzz.spoil import pick, spoil
@@ -46,6 +47,7 @@ GENERATORS: dict[str, Callable[[random.Random], Iterator[bytes]]] = {
     "libsvm": libsvm_files.generate,
     "jsonlines": json_files.generate_lines,
     "json": json_files.generate_documents,
+    "texts": text_files.generate,
     "gzip": packed_files,
     "model": model_files.generate,
     "booster": booster_files.generate,

@@ -29,6 +29,7 @@ from smalgos.formats.block import Block, Csr
 from smalgos.formats.csv_rows import parse_rows
 from smalgos.formats.floats import MARGIN
 from smalgos.formats.recordio import frame
+from smalgos.formats.text import read_blocks as text_lines
 from smalgos.learning import files
 from tests.fuzz import judge
 
@@ -83,9 +84,15 @@ def flat(blocks: list[Block]) -> Arrays:
     """The rows of all blocks as arrays that do not depend on how they were cut."""
     parts: dict[str, list[np.ndarray]] = {}
     for block in blocks:
-        features = block.features
-        n = len(features)
+        n = len(block)
         assert block.start == sum(map(len, parts.get("length", [])))
+        if "features" not in block:
+            k = block["k"] if "k" in block else np.ones(n, np.int64)
+            block = block.replace(k=k)
+            more = {"length": np.zeros(n), "width": np.zeros(1)}
+            continue_with(parts, more, block)
+            continue
+        features = block.features
         if isinstance(features, Csr):
             assert len(features.values) == len(features.indices) == features.offsets[-1]
             assert features.offsets[0] == 0
@@ -99,21 +106,26 @@ def flat(blocks: list[Block]) -> Arrays:
             columns = np.tile(np.arange(width, dtype=np.int32), n)
             values, lengths = features.reshape(-1), np.full(n, width)
         more = {"value": values, "column": columns, "length": lengths, "width": np.array([width])}
-        for name in sorted(set(block.columns) - {"features"}):
-            column = block.columns[name]
-            assert len(column) == n
-            if isinstance(column, np.ndarray):
-                more[name] = column
-            else:
-                more[name] = column.values
-                more[f"{name} length"] = np.diff(column.offsets)
-        for name, part in more.items():
-            parts.setdefault(name, []).append(part)
+        continue_with(parts, more, block)
     joined = {name: np.concatenate(p) for name, p in parts.items()}
     if joined:
         assert len(set(joined["width"].tolist())) == 1
         joined["width"] = joined["width"][:1]
     return joined
+
+
+def continue_with(parts: dict[str, list[np.ndarray]], more: Arrays, block: Block) -> None:
+    """Put the columns of a block that are not features behind those before, and `more`."""
+    for name in sorted(set(block.columns) - {"features"}):
+        column = block.columns[name]
+        assert len(column) == len(block)
+        if isinstance(column, np.ndarray):
+            more[name] = column
+        else:
+            more[name] = column.tight().values
+            more[f"{name} length"] = np.diff(column.offsets)
+    for name, part in more.items():
+        parts.setdefault(name, []).append(part)
 
 
 def assert_same(one: Arrays, other: Arrays) -> None:
@@ -278,6 +290,26 @@ def json_documents(data: bytes) -> bool:
     return not error
 
 
+def texts(data: bytes) -> bool:
+    """Read rows of texts, as what the first byte says."""
+    code, text = data[0] % 8 if data else 0, data[1:]
+    names = ("entity", "ip") if code in (2, 5, 7) else ("text",)
+
+    def read(file: Any, size: int) -> Iterator[Block]:
+        if code < 2:
+            return text_lines(file, NAME, cut_lines=code == 1, chunk_bytes=size)
+        if code < 4:
+            return csv.read_blocks(file, NAME, texts=names, chunk_bytes=8 * size)
+        if code < 6:
+            return jsonlines.read_blocks(file, NAME, texts=names, chunk_bytes=size)
+        return json_document.read_blocks(file, NAME, texts=names)
+
+    rows, error = any_cut(text, read)
+    if due("judge", data):
+        judge.texts(code, names, text, rows, error)
+    return not error
+
+
 TYPES = ("application/x-recordio-protobuf", "text/csv", "text/csv; label_size=0", None)
 
 
@@ -384,6 +416,7 @@ PROPERTIES: dict[str, Callable[[bytes], bool]] = {
     "libsvm": sparse_text,
     "jsonlines": json_lines,
     "json": json_documents,
+    "texts": texts,
     "gzip": packed,
     "model": model,
     "booster": booster,

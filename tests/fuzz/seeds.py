@@ -228,6 +228,24 @@ def model() -> list[bytes]:
     return [*whole[:1], *map(unsealed, whole)]
 
 
+TEXTS = (
+    (0, b"a b c\n\n__label__1 d\r\n\xc3\xa9\xff\0x"),
+    (1, b"one " * 40 + b"\ntwo"),
+    (2, b'a, 1.1.1.1\n"b, c" ,2.2.2.2\r\n"d ""e""",\n\n'),
+    (2, b"\xef\xbb\xbfx,y\n z ,\xc3\xa9\xff\n"),
+    (3, b'one\n"two, three"\n'),
+    (4, b'{"source": "a b", "k": 2, "label": [1, "x"]}\n"c"\n{"source": "\\u00e9", "label": 3}'),
+    (5, b'{"features": ["a", "b"]}\n{"data": {"features": {"values": ["", "c"]}}}\n'),
+    (6, b'{"instances": ["a", {"source": "b", "k": 3}], "configuration": {"k": 2}}'),
+    (7, b'{"instances": [{"features": ["a", "b"]}]}'),
+)
+
+
+def texts() -> list[bytes]:
+    """Files of rows of texts, behind a byte for their kind."""
+    return [bytes([code]) + text for code, text in TEXTS]
+
+
 SEEDS: dict[str, Callable[[], list[bytes]]] = {
     "recordio": recordio,
     "csv": table,
@@ -235,6 +253,7 @@ SEEDS: dict[str, Callable[[], list[bytes]]] = {
     "libsvm": libsvm,
     "jsonlines": json_lines,
     "json": json_documents,
+    "texts": texts,
     "gzip": packed,
     "model": model,
     "booster": small_boosters.seeds,
