@@ -94,24 +94,24 @@ class _Table(NamedTuple):
         skip = self.delimiter != " "
         rows: list[list[bytes]] = []
         blank = False
-        cut = text.count('"') % 2  # so is the last row, then
         lines = io.StringIO(text, newline="")
         skip = self.delimiter != " "
+        read = csv.reader(lines, delimiter=self.delimiter, skipinitialspace=skip, strict=True)
         try:
-            for cells in csv.reader(lines, delimiter=self.delimiter, skipinitialspace=skip):
+            for cells in read:
                 if not cells or (len(cells) == 1 and not cells[0].strip() and len(self.texts) > 1):
                     blank = True
                     continue
                 if blank:
                     raise BadRow(len(rows), _BLANK)
-                if cut and lines.tell() == len(text):
-                    raise BadRow(len(rows), ": a quote is opened and never closed")
                 if len(cells) != len(self.texts):
                     have = "1 column" if len(cells) == 1 else f"{len(cells)} columns"
                     wanted = f"{len(self.texts)} are expected: {', '.join(self.texts)}"
                     raise BadRow(len(rows), f" has {have}, where {wanted}")
                 rows.append([c.strip(" ").encode("utf-8", "surrogateescape") for c in cells])
         except csv.Error as e:
+            if "end of data" in str(e):
+                raise BadRow(len(rows), ": a quote is opened and never closed") from None
             raise BadRow(len(rows), f" is no CSV: {e}") from None
         return _Rows(Block(texts_of(self.texts, rows)), blank)
 

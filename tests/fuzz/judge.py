@@ -278,9 +278,10 @@ def texts(
         return
     whole = text.removeprefix(codecs.BOM_UTF8)
     if code < 4:
-        whole += b"\n" * (whole[-1:] not in (b"", b"\n"))  # it matters in a quote left open
         decoded = whole.decode("utf-8", "surrogateescape")
-        lines = python_csv.reader(io.StringIO(decoded, newline=""), skipinitialspace=True)
+        lines = python_csv.reader(
+            io.StringIO(decoded, newline=""), skipinitialspace=True, strict=True
+        )
         expected = _as_far(tuple(map(_cell, row)) for row in lines)
     elif code < 6:
         expected = _as_far(

@@ -24,6 +24,7 @@ from tests.fuzz import (
     recordio_files,
     seeds,
     text_files,
+    vector_files,
 )
 from tests.fuzz.fence import Fence, limit_memory
 from tests.fuzz.spoil import pick, spoil
@@ -51,6 +52,8 @@ GENERATORS: dict[str, Callable[[random.Random], Iterator[bytes]]] = {
     "gzip": packed_files,
     "model": model_files.generate,
     "booster": booster_files.generate,
+    "fasttext": vector_files.generate_fasttext,
+    "word2vec": vector_files.generate_word2vec,
 }
 
 

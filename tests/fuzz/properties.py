@@ -22,6 +22,7 @@ import scipy.sparse
 
 import smalgos
 from smalgos import formats
+from smalgos.algorithms.blazingtext import fasttext_file, vectors_file, vocabulary
 from smalgos.algorithms.xgboost import exchange
 from smalgos.errors import UserError
 from smalgos.formats import csv, json_document, jsonlines, libsvm, protobuf
@@ -409,6 +410,54 @@ def booster(data: bytes) -> bool:
     return True
 
 
+TEXTS = ["the ball\n", "unknown \u00fcber"]
+
+
+def fasttext(data: bytes) -> bool:
+    """Read a file of fastText and let it answer; whether it does."""
+    said = ""
+    try:
+        read = fasttext_file.decode(data, NAME)
+    except UserError as error:
+        said = str(error)
+    assert not said or said.startswith(f"{NAME}: "), f"the error does not name the file: {said}"
+    if due("memory", data):
+        with bounded(data), contextlib.suppress(UserError):
+            fasttext_file.decode(data, NAME)
+    if said:
+        return False
+    with np.errstate(all="ignore"):  # numbers may be huge
+        assert read.vectors(TEXTS).shape == (len(TEXTS), read.arguments.dim)
+        if read.classifies:
+            labels = len(read.vocabulary.labels)
+            assert read.probabilities(vocabulary.texts(TEXTS)).shape == (len(TEXTS), labels)
+    again = fasttext_file.encode(read)
+    assert fasttext_file.encode(fasttext_file.decode(again, NAME)) == again
+    return True
+
+
+def word2vec(data: bytes) -> bool:
+    """Read word vectors, binary ones if the first byte is odd; whether they are any."""
+    text = np.frombuffer(data[1:], np.uint8)
+    is_binary = bool(data[0] & 1) if data else False
+    decode = vectors_file.decode_binary if is_binary else vectors_file.decode_text
+    said = ""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # a word that comes again
+        try:
+            read = decode(text, NAME)
+        except UserError as error:
+            said = str(error)
+        assert not said or said.startswith(NAME), f"the error does not name the file: {said}"
+        if due("memory", data):
+            with bounded(data), contextlib.suppress(UserError):
+                decode(text, NAME)
+    if said:
+        return False
+    assert read.values.shape[0] == len(read.words) == len(set(read.words))
+    return True
+
+
 PROPERTIES: dict[str, Callable[[bytes], bool]] = {
     "recordio": recordio,
     "csv": table,
@@ -420,6 +469,8 @@ PROPERTIES: dict[str, Callable[[bytes], bool]] = {
     "gzip": packed,
     "model": model,
     "booster": booster,
+    "fasttext": fasttext,
+    "word2vec": word2vec,
 }
 
 

@@ -13,7 +13,7 @@ from smalgos.formats import csv, protobuf
 from smalgos.formats.block import Block, Csr, Ragged
 from smalgos.formats.recordio import MAGIC_BYTES, frame
 from smalgos.learning import files
-from tests.fuzz import small_boosters
+from tests.fuzz import small_boosters, vector_files
 from tests.fuzz.properties import unsealed
 from tests.reference.protobuf import field, message, split_frame, varint
 
@@ -257,4 +257,6 @@ SEEDS: dict[str, Callable[[], list[bytes]]] = {
     "gzip": packed,
     "model": model,
     "booster": small_boosters.seeds,
+    "fasttext": vector_files.fasttext,
+    "word2vec": vector_files.word2vec,
 }

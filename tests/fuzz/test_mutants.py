@@ -18,6 +18,8 @@ LENGTHS = {
     "texts": (300_000, 1),
     "model": (500_000, 4),
     "booster": (200_000, 2),
+    "fasttext": (100_000, 2),
+    "word2vec": (100_000, 1),
 }
 QUICK = 500
 
