@@ -19,12 +19,14 @@ import numpy as np
 
 from smalgos._jit import COMPILED
 from smalgos.algorithms import algorithm, load_model
+from smalgos.algorithms.answering import reading
 from smalgos.batch import answers
 from smalgos.container.job import ChannelConfig, Job, Outcome, execute
 from smalgos.errors import AlgorithmError, RowError, UserError
 from smalgos.formats.block import Block, Csr
 from smalgos.formats.channel import stream
-from smalgos.formats.content_type import types
+from smalgos.formats.content_type import TEXT, types
+from smalgos.formats.csv_texts import joined, texts_of
 from smalgos.formats.io import read, write
 from smalgos.formats.responses import ENCODERS
 from smalgos.learning.model import Algorithm
@@ -35,6 +37,7 @@ N_ROWS, N_FEATURES = 96, 64  # features enough for PCA to sketch
 SPLITS = ("train", "validation", "test")
 SMALL = {
     "epochs": 1, "mini_batch_size": 32, "num_classes": 3, "num_trees": 50, "partition": "shuffled",
+    "buckets": 100, "min_count": 1,
 }  # fmt: skip
 # What a word may ask for.
 MORE: tuple[dict[str, Any], ...] = (
@@ -117,6 +120,15 @@ def sparse_rows() -> Block:
     return dense.replace(features=Csr.of(np.maximum(dense.features, 0)))
 
 
+def text_rows(a: Algorithm) -> Block:
+    """Rows of texts for an algorithm: a few labelled words, or who came from where."""
+    words = [f"__label__{i % 2} a{i % 7} b{i % 5} a{i % 3}" for i in range(N_ROWS)]
+    if len(a.texts) == 1:
+        return Block({a.texts[0]: joined([(line + "\n").encode() for line in words * 4])})
+    logins = [[f"user{i % 7}", f"10.0.{i % 5}.{i}"] for i in range(N_ROWS)]
+    return Block(texts_of(a.texts, [[cell.encode() for cell in row] for row in logins]))
+
+
 # The jobs -----------------------------------------------------------------------------------------
 
 
@@ -130,6 +142,9 @@ def _readings() -> Iterator[None]:
                 write(file, block, content_type=content_type)
                 read(file, content_type)
                 yield
+        write(file, Block({"text": joined([b"a b\n"])}), content_type=TEXT)
+        read(file, TEXT)
+        yield
     for encode in ENCODERS.values():
         encode({"score": dense.labels, "projection": dense.features})
         yield
@@ -138,10 +153,14 @@ def _readings() -> Iterator[None]:
 def _trainings(a: Algorithm) -> Iterator[Outcome]:
     with tempfile.TemporaryDirectory(prefix="smalgos-") as folder:
         files = {}
-        for name, block in (("dense", dense_rows()), ("sparse", sparse_rows())):
-            files[name] = Path(folder) / f"{name}.pbr"
-            write(files[name], block)
-            write(Path(folder) / f"{name}-1.pbr", block.replace(labels=block.labels + 1))
+        if a.texts:
+            files["texts"] = Path(folder) / "texts"
+            write(files["texts"], text_rows(a), content_type=a.content_type)
+        else:
+            for name, block in (("dense", dense_rows()), ("sparse", sparse_rows())):
+                files[name] = Path(folder) / f"{name}.pbr"
+                write(files[name], block)
+                write(Path(folder) / f"{name}-1.pbr", block.replace(labels=block.labels + 1))
         first, model = Path(folder) / "first", Path(folder) / "model"
         for given, (name, file) in itertools.product(varieties(a), files.items()):
             earlier = first if given.get("process_type") == "update" else None
@@ -172,21 +191,24 @@ def train_and_ask(
     earlier : Path, optional
         Folder of an earlier model to go on from.
     """
-    channels = {name: ChannelConfig(file) for name in a.known_channels if name in SPLITS}
+    given_type = a.content_type if a.texts else None
+    channels = {n: ChannelConfig(file, given_type) for n in a.known_channels if n in SPLITS}
     if earlier is not None:
         channels["model"] = ChannelConfig(earlier)
     outcome = execute(Job(a.name, given, channels, folder))
     if outcome.model is None:
         raise AlgorithmError(f"{a.name} made no model of {N_ROWS} rows")
     assert outcome.path is not None  # where there is a model
-    for _ in answers(load_model(outcome.path), stream(file)):  # loading may need kernels, too
+    model = load_model(outcome.path)  # loading may need kernels, too
+    rows = stream(file, a.content_type, **reading(model)) if a.texts else stream(file)
+    for _ in answers(model, rows):
         pass
     return outcome
 
 
 def varieties(a: Algorithm) -> Iterator[dict[str, Any]]:
     """Hyperparameters for tiny jobs: each word of each, one at a time, for each task."""
-    spec = Spec.of(dense_rows(), rows=N_ROWS)
+    spec = Spec.of(text_rows(a) if a.texts else dense_rows(), rows=N_ROWS)
     fields = [f for f in a.parameters.table.values() if not f.transient]
     sizes = {f.name: 2 for f in fields if f.default is REQUIRED and f.kind in (int, float)}
     base = sizes | {n: v for n, v in a.parameters.wired(spec).items() if n in sizes}

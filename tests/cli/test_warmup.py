@@ -112,14 +112,20 @@ def test_a_job_after_warming_up_compiles_nothing(name: str, tmp_path: Path) -> N
     environment = {**os.environ, "NUMBA_CACHE_DIR": str(tmp_path / "cache")}
     command = [sys.executable, "-c", "from smalgos.cli import main; main()", "warmup", name]
     subprocess.run(command, env=environment, check=True)
-    rows, model = tmp_path / "rows.csv", tmp_path / "model"
-    rows.write_text("".join(f"{i % 2},{i % 7},{i * i % 11},{i % 3}.5\n" for i in range(3000)))
-    given = next(iter(warmup.varieties(algorithm(name))))
+    a, rows, model = algorithm(name), tmp_path / "rows.csv", tmp_path / "model"
+    asked = ["predict", str(model), str(rows), "--output", str(tmp_path / "out")]
+    if a.texts:
+        write(rows, warmup.text_rows(a), content_type=a.content_type)
+        asked += ["--content-type", a.content_type]
+    else:
+        rows.write_text("".join(f"{i % 2},{i % 7},{i * i % 11},{i % 3}.5\n" for i in range(3000)))
+        asked += ["--label-size", "1"]
+    given = next(iter(warmup.varieties(a)))
     words = [part for n, v in given.items() for part in ("-p", f"{n}={v}")]
-    arguments = [
-        ["train", name, "--train", str(rows), "--test", str(rows), "--output", str(model), *words],
-        ["predict", str(model), str(rows), "--label-size", "1", "--output", str(tmp_path / "out")],
-    ]
+    train = ["train", name, "--train", str(rows), "--output", str(model), *words]
+    train += ["--content-type", a.content_type] if a.texts else []
+    train += ["--test", str(rows)] if "test" in a.known_channels else []
+    arguments = [train, asked]
     code = JOB.format(arguments=arguments)
     done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True)
     assert done.returncode == 0, done.stderr.decode()
