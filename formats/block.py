@@ -160,18 +160,18 @@ class Csr:
 
 @dataclass(frozen=True, eq=False)
 class Taken:
-    """Rows of a dense array, in any order, that are not copied until someone needs them to be.
+    """Rows of an array or `Csr`, in any order, that are not copied until someone needs them to be.
 
     What works through rows by number spares the copy; all else takes it for an array.
 
     Parameters
     ----------
-    array : ndarray, shape (n, d), C-ordered
+    array : ndarray, shape (n, d), C-ordered; or Csr
     rows : ndarray of int64
         Numbers of rows of the array.
     """
 
-    array: Array
+    array: Array | Csr
     rows: NDArray[np.int64]
     ndim = 2
 
@@ -191,16 +191,30 @@ class Taken:
     def __getitem__(self, key: slice | NDArray[np.intp]) -> "Taken":
         return Taken(self.array, self.rows[key])
 
+    @property
+    def sparse(self) -> bool:
+        """Whether they are rows of a `Csr`."""
+        return isinstance(self.array, Csr)
+
+    def copied(self) -> Any:
+        """The rows themselves: an array, or a `Csr`."""
+        if isinstance(self.array, Csr):
+            return self.array[self.rows]
+        return self.array.take(self.rows, axis=0)
+
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> Array:
-        return np.asarray(self.array.take(self.rows, axis=0), dtype)
+        rows = self.copied()
+        return np.asarray(rows.toarray() if isinstance(rows, Csr) else rows, dtype)
 
     @staticmethod
     def join(parts: Sequence["Taken"]) -> Any:
-        """One after another: an array, where they are rows of several."""
+        """One after another: copied, where they are rows of several."""
         array = parts[0].array
         if all(p.array is array for p in parts):
             return Taken(array, np.concatenate([p.rows for p in parts]))
-        return np.concatenate([np.asarray(p) for p in parts])
+        if parts[0].sparse:
+            return Csr.join([p.copied() for p in parts])
+        return np.concatenate([p.copied() for p in parts])
 
 
 Column: TypeAlias = Array | Csr | Ragged | Taken
@@ -265,10 +279,13 @@ class Block:
         return Block(self.columns, start)
 
     def pick(self, rows: NDArray[np.int64]) -> "Block":
-        """As ``[rows]``, but that dense features are not copied yet (`Taken`)."""
+        """As ``[rows]``, but that features are not copied yet (`Taken`)."""
         columns = dict(self.columns)
         features = columns.get("features")
-        if isinstance(features, np.ndarray) and features.ndim == 2 and features.flags.c_contiguous:
+        if isinstance(features, np.ndarray):
+            if features.ndim == 2 and features.flags.c_contiguous:
+                columns["features"] = Taken(features, rows)
+        elif isinstance(features, Csr):
             columns["features"] = Taken(features, rows)
         return Block(
             {n: c if isinstance(c, Taken) else _take(c, rows) for n, c in columns.items()},

@@ -25,8 +25,8 @@ def kinds(block: Block) -> dict[str, tuple[str, str, int]]:
     """What the columns of a block are: name -> (kind, dtype, width)."""
 
     def kind(c: Column) -> tuple[str, str, int]:
-        if isinstance(c, Csr):
-            return "csr", str(c.dtype), c.width
+        if isinstance(c, Csr) or (isinstance(c, Taken) and c.sparse):
+            return "csr", str(c.dtype), c.shape[1]
         if isinstance(c, Ragged):
             return "ragged", str(c.values.dtype), 0
         return "dense", str(c.dtype), c.shape[1] if c.ndim > 1 else 0
@@ -46,7 +46,7 @@ def conform(block: Block, like: Kinds, *, by_number: bool = False) -> Block:
     like : mapping
         As `kinds` makes it.
     by_number : bool
-        Leave a `Taken` of the right dtype as it is.
+        Leave a `Taken` of the right kind and dtype as it is.
 
     Returns
     -------
@@ -62,11 +62,12 @@ def conform(block: Block, like: Kinds, *, by_number: bool = False) -> Block:
         column = block.columns.get(name)
         if column is None:
             raise RowError(block.start, f"no {name}, which are expected")
-        given_kind, _, given_width = kinds(Block({name: column}))[name]
+        given_kind, given_dtype, given_width = kinds(Block({name: column}))[name]
         if given_width != width or (given_kind == "ragged") != (kind == "ragged"):
             given, expected = _said(given_kind, given_width), _said(kind, width)
             raise RowError(block.start, f"{name}: {given}, but expected {expected}")
-        if not (by_number and isinstance(column, Taken) and column.dtype == dtype):
+        fits = (given_kind, given_dtype) == (kind, dtype)
+        if not (by_number and isinstance(column, Taken) and fits):
             column = _column(column, kind, np.dtype(dtype))
         columns[name] = column
     return Block(columns, block.start)
@@ -82,6 +83,8 @@ def _column(column: Column, kind: str, dtype: np.dtype[Any]) -> Column:
             return column
         ragged = column.tight()  # a slice shares the values of all rows
         return Ragged(ragged.values.astype(dtype), ragged.offsets)
+    if isinstance(column, Taken):
+        column = column.copied()
     if kind == "csr":
         sparse = column if isinstance(column, Csr) else Csr.of(np.asarray(column))
         if sparse.dtype == dtype:

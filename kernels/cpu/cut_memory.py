@@ -22,8 +22,6 @@ if COMPILED:
     from numba.extending import intrinsic
     from numba.np.arrayobj import populate_array
 
-    from smalgos.kernels.cpu.vector import c_ordered
-
     I64 = ir.IntType(64)
 
     def _entry(builder: Any, table: Any, which: Any, beyond: int = 0) -> Any:
@@ -60,21 +58,6 @@ if COMPILED:
     floats, doubles = _opened(types.float32), _opened(types.float64)
     ints, longs = _opened(types.int32), _opened(types.int64)
 
-    @intrinsic
-    def borrowed(typingctx: Any, array: Any) -> Any:
-        """A C-ordered array, flat, whose references are not counted; the caller's keeps it."""
-        flat = types.Array(array.dtype, 1, "C")
-
-        def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-            given = context.make_array(sig.args[0])(context, builder, args[0])
-            array = context.make_array(flat)(context, builder)
-            size = I64(sig.args[0].dtype.bitwidth // 8)
-            nobody = context.get_constant_null(types.MemInfoPointer(sig.args[0].dtype))
-            populate_array(array, given.data, [given.nitems], [size], size, meminfo=nobody)
-            return array._getvalue()
-
-        return flat(c_ordered(array)), codegen
-
     @kernel(fastmath=False)
     def uniform(key, count):
         """Number `count` of the uniform ones in (0, 1) that a key stands for (splitmix64)."""
@@ -102,9 +85,6 @@ else:
 
     floats, doubles = _opened(np.float32), _opened(np.float64)
     ints, longs = _opened(np.int32), _opened(np.int64)
-
-    def borrowed(array: Any) -> Any:
-        return array.reshape(-1)
 
     def uniform(key: Any, count: Any) -> float:
         mask = (1 << 64) - 1

@@ -143,7 +143,7 @@ def sigmoid(v, f):
 
 
 @vectors(DOUBLES, FLOATS)
-def _logistic(v, f, y, w, p):
+def logistic(v, f, y, w, p):
     """With g = -f for label 1, else f: both labels have the loss log(1 + exp(g))."""
     zero, one = v.number(0.0), v.number(1.0)
     no = one - y
@@ -168,7 +168,7 @@ def _hinge(v, f, y, w, p, margin):
 
 
 @vectors(DOUBLES, FLOATS)
-def _squared(v, f, y, w):
+def squared(v, f, y, w):
     """Squares are taken in float64: those of float32 could overflow."""
     e = y - f
     return v.widen(e) * v.widen(e) * v.widen(w), v.number(-2.0) * e * w
@@ -216,11 +216,11 @@ def _huber(v, f, y, w, delta):
 def _value_gradient(loss, f, y, w, p):
     """Sixteen weighted values and gradients, for all losses but softmax."""
     if loss.code == LOGISTIC:
-        return _logistic(f, y, w, p)
+        return logistic(f, y, w, p)
     if loss.code == HINGE:
         return _hinge(f, y, w, p, loss.margin)
     if loss.code == SQUARED:
-        return _squared(f, y, w)
+        return squared(f, y, w)
     if loss.code == EPS_SQUARED:
         return _eps_squared(f, y, w, loss.insensitivity)
     if loss.code == EPS_ABSOLUTE:

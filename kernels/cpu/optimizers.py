@@ -106,7 +106,7 @@ def slots(code: int) -> int:
     return _SLOTS[code]
 
 
-@kernel(inline="always")
+@kernel(fastmath=False)
 def _power(x, n):
     """x**n in float64 by squaring: the same bits everywhere."""
     out = 1.0
@@ -191,20 +191,46 @@ def _ftrl(v, w, g, z, n, rate, beta, decay, l1):
     return v.select(v.magnitude(z) > l1, solved, zero), z, total
 
 
-@kernel(inline="always")
-def _update(opt, correction, w, g, a, b, rate):
-    """The new weights and slots, before L1; not for ftrl."""
+@kernel(fastmath=False)
+def correct(opt, t):
+    """What step number t, from 1 on, multiplies the rate by: adam's correction of its means."""
     if opt.code == ADAM:
-        return _adam(w, g, a, b, rate, opt.beta_1, opt.beta_2, opt.epsilon, correction)
-    if opt.code == MOMENTUM:
-        return _momentum(w, g, a, b, rate, opt.momentum)
-    if opt.code == ADAGRAD:
-        return _adagrad(w, g, a, b, rate, opt.epsilon)
-    if opt.code == RMSPROP:
-        return _rmsprop(w, g, a, b, rate, opt.rho, opt.epsilon)
-    if opt.code == ADADELTA:
-        return _adadelta(w, g, a, b, rate, opt.rho, opt.epsilon)
-    return _sgd(w, g, a, b, rate)
+        return np.sqrt(1.0 - _power(opt.beta_2, t)) / (1.0 - _power(opt.beta_1, t))
+    return 1.0
+
+
+@kernel
+def has_slots(opt):
+    """Whether an optimizer has a first and a second slot."""
+    return opt.code != SGD, opt.code == ADAM or opt.code == ADADELTA or opt.code == FTRL
+
+
+@kernel(inline="always")
+def moved(opt, correction, w, g, a, b, scale, rate, decay, l1):
+    """Sixteen weights and their slots after a step.
+
+    w, g, a, b         vectors: weights, gradients, slots
+    correction         of `correct`
+    scale              what to multiply g by
+    rate, decay, l1    numbers, or vectors; rates of ftrl must be positive
+    """
+    if opt.code == FTRL:
+        g = _prepare(g, w, scale, opt.clip, 0.0)
+        return _ftrl(w, g, a, b, rate, opt.beta, decay, l1)
+    g = _prepare(g, w, scale, opt.clip, decay)
+    if opt.code == ADAM:
+        w, a, b = _adam(w, g, a, b, rate, opt.beta_1, opt.beta_2, opt.epsilon, correction)
+    elif opt.code == MOMENTUM:
+        w, a, b = _momentum(w, g, a, b, rate, opt.momentum)
+    elif opt.code == ADAGRAD:
+        w, a, b = _adagrad(w, g, a, b, rate, opt.epsilon)
+    elif opt.code == RMSPROP:
+        w, a, b = _rmsprop(w, g, a, b, rate, opt.rho, opt.epsilon)
+    elif opt.code == ADADELTA:
+        w, a, b = _adadelta(w, g, a, b, rate, opt.rho, opt.epsilon)
+    else:
+        w, a, b = _sgd(w, g, a, b, rate)
+    return _shrink(w, rate, l1), a, b
 
 
 @kernel(fastmath=False)
@@ -224,11 +250,8 @@ def step(opt, t, w, g, slot0, slot1, scale, rate, decay, l1):
     common = len(rate) == 1
     if common:
         rows, columns = 1, rows * columns
-    correction = 1.0
-    if opt.code == ADAM:
-        correction = np.sqrt(1.0 - _power(opt.beta_2, t)) / (1.0 - _power(opt.beta_1, t))
-    has_0 = opt.code != SGD
-    has_1 = opt.code == ADAM or opt.code == ADADELTA or opt.code == FTRL
+    correction = correct(opt, t)
+    has_0, has_1 = has_slots(opt)
     for i in range(rows):
         for j in range(0, columns, PANEL):
             at, count = i * columns + j, min(PANEL, columns - j)
@@ -240,13 +263,7 @@ def step(opt, t, w, g, slot0, slot1, scale, rate, decay, l1):
             r = select(lanes_below(count), r, splat(1.0))  # ftrl divides by it
             before, slope = load_part(w, at, count), load_part(g, at, count)
             a, b = load_part(slot0, at, count_0), load_part(slot1, at, count_1)
-            if opt.code == FTRL:
-                slope = _prepare(slope, before, scale, opt.clip, 0.0)
-                after, a, b = _ftrl(before, slope, a, b, r, opt.beta, d, p)
-            else:
-                slope = _prepare(slope, before, scale, opt.clip, d)
-                after, a, b = _update(opt, correction, before, slope, a, b, r)
-                after = _shrink(after, r, p)
+            after, a, b = moved(opt, correction, before, slope, a, b, scale, r, d, p)
             store_part(w, at, count, after)
             store_part(slot0, at, count_0, a)
             store_part(slot1, at, count_1, b)

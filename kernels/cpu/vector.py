@@ -1,7 +1,7 @@
 """Sixteen numbers at a time: explicit vectors for kernels that must have the same bits everywhere.
 
 A vector is sixteen float32 (`FLOATS`) or float64 (`DOUBLES`) in registers, or the truth values of a
-comparison, or int32 (`WORDS`), of which only `load`, `store` and `store_part` are here. Each
+comparison, or int32 (`WORDS`), which can be loaded, stored and spread (`words`) only. Each
 operation is one correctly rounded IEEE operation per lane, so a kernel compiled with
 ``fastmath=False`` gives the same bits on every processor; LLVM splits the lanes over whatever
 registers there are. Without the JIT a vector is a NumPy array of length sixteen.
@@ -35,6 +35,7 @@ if COMPILED:
     from numba.core.imputils import lower_builtin
     from numba.core.typing.templates import AbstractTemplate, infer_global, signature
     from numba.extending import intrinsic, models, register_model
+    from numba.np.arrayobj import populate_array
 
     LLVM = {
         types.float32: ir.FloatType(),
@@ -232,6 +233,21 @@ if COMPILED:
         return builder.bitcast(builder.gep(data, [at]), element.as_pointer())
 
     @intrinsic
+    def borrowed(typingctx: Any, array: Any) -> Any:
+        """A C-ordered array, flat, whose references are not counted; the caller's keeps it."""
+        flat = types.Array(array.dtype, 1, "C")
+
+        def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+            given = context.make_array(sig.args[0])(context, builder, args[0])
+            out = context.make_array(flat)(context, builder)
+            size = ir.Constant(I64, sig.args[0].dtype.bitwidth // 8)
+            nobody = context.get_constant_null(types.MemInfoPointer(sig.args[0].dtype))
+            populate_array(out, given.data, [given.nitems], [size], size, meminfo=nobody)
+            return out._getvalue()
+
+        return flat(c_ordered(array)), codegen
+
+    @intrinsic
     def load(typingctx: Any, array: Any, at: Any) -> Any:
         """Sixteen consecutive elements of a C-ordered array, from flat element `at` on."""
 
@@ -268,11 +284,12 @@ if COMPILED:
             shape = context.get_value_type(sig.return_type)
             address = _address(context, builder, sig.args[0], args[0], args[1], shape)
             mask = _masked(context, builder, args[2])
-            name = f"llvm.masked.load.v{LANES}f{array.dtype.bitwidth}.p0"
+            letter = "i" if array.dtype == types.int32 else "f"
+            name = f"llvm.masked.load.v{LANES}{letter}{array.dtype.bitwidth}.p0"
             kind = ir.FunctionType(shape, [address.type, I32, mask.type, shape])
             callee = cgutils.get_or_insert_function(builder.module, kind, name)
             align = ir.Constant(I32, array.dtype.bitwidth // 8)
-            return builder.call(callee, [address, align, mask, ir.Constant(shape, [0.0] * LANES)])
+            return builder.call(callee, [address, align, mask, ir.Constant(shape, [0] * LANES)])
 
         return Vector(array.dtype)(c_ordered(array), types.int64, types.int64), codegen
 
@@ -294,6 +311,15 @@ if COMPILED:
         return types.void(c_ordered(array, True), types.int64, types.int64, vector), codegen
 
     @intrinsic
+    def words(typingctx: Any, x: Any) -> Any:
+        """One int32 in all lanes."""
+
+        def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+            return everywhere(builder, args[0])
+
+        return WORDS(types.int32), codegen
+
+    @intrinsic
     def lanes_below(typingctx: Any, count: Any) -> Any:
         """Mask of the first `count` lanes."""
 
@@ -301,6 +327,24 @@ if COMPILED:
             return _masked(context, builder, args[0])
 
         return MASK(types.int64), codegen
+
+    @intrinsic
+    def agreeing(typingctx: Any, a: Any, at: Any, b: Any, b_at: Any, count: Any) -> Any:
+        """Bits of the first `count` lanes in which int32 arrays agree; sixteen are read."""
+
+        def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+            lanes = [
+                builder.load(
+                    _address(context, builder, sig.args[i], args[i], args[i + 1], INTEGERS), align=4
+                )
+                for i in (0, 2)
+            ]
+            equal = builder.icmp_signed("==", *lanes)
+            equal = builder.and_(equal, _masked(context, builder, args[4]))
+            return builder.zext(builder.bitcast(equal, ir.IntType(LANES)), I64)
+
+        n = types.int64
+        return n(c_ordered(a), n, c_ordered(b), n, n), codegen
 
     @intrinsic
     def sum_lanes(typingctx: Any, start: Any, a: Any) -> Any:
@@ -333,6 +377,20 @@ if COMPILED:
             return builder.extract_element(total, ir.Constant(I32, 0))
 
         return a.dtype(a), codegen
+
+    @intrinsic
+    def prefetch(typingctx: Any, array: Any, at: Any) -> Any:
+        """Begin to bring the cache line of flat element `at` near; outside the array, nothing."""
+
+        def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+            address = _address(context, builder, sig.args[0], *args, ir.IntType(8))
+            kind = ir.FunctionType(ir.VoidType(), [address.type, I32, I32, I32])
+            callee = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0")
+            read, near, data = (ir.Constant(I32, x) for x in (0, 3, 1))
+            builder.call(callee, [address, read, near, data])
+            return context.get_dummy_value()
+
+        return types.void(c_ordered(array), types.int64), codegen
 
     @intrinsic
     def transpose(typingctx: Any, a: Any, at: Any, b: Any, b_at: Any) -> Any:
@@ -410,6 +468,9 @@ else:
 
         return decorate
 
+    def borrowed(array: Any) -> Any:
+        return array.reshape(-1)
+
     def load(array: Any, at: int) -> Any:
         return array.reshape(-1)[at : at + LANES].copy()
 
@@ -426,8 +487,15 @@ else:
         count = max(0, min(count, LANES))
         array.reshape(-1)[at : at + count] = vector[:count]
 
+    def words(x: int) -> Any:
+        return np.full(LANES, x, np.int32)
+
     def lanes_below(count: int) -> Any:
         return np.arange(LANES) < count
+
+    def agreeing(a: Any, at: int, b: Any, b_at: int, count: int) -> int:
+        equal = a.reshape(-1)[at : at + LANES] == b.reshape(-1)[b_at : b_at + LANES]
+        return sum(1 << i for i in range(min(count, LANES)) if equal[i])
 
     def sum_lanes(start: Any, a: Any) -> Any:
         return np.add.accumulate(np.concatenate([[start], a]), dtype=a.dtype)[-1]
@@ -436,6 +504,9 @@ else:
         while len(a) > 1:
             a = a[: len(a) // 2] + a[len(a) // 2 :]
         return a[0]
+
+    def prefetch(array: Any, at: int) -> None:
+        pass
 
     def transpose(a: Any, at: int, b: Any, b_at: int) -> None:
         square = a.reshape(-1)[at : at + LANES * LANES].reshape(LANES, LANES)

@@ -104,6 +104,20 @@ def test_transpose():
     assert not out[288:].any()
 
 
+@kernel
+def agree(a, at, b, b_at, count):
+    return v.agreeing(a, at, b, b_at, count)
+
+
+def test_agreeing_lanes():
+    a, b = np.arange(40, dtype=np.int32), np.zeros(40, np.int32)
+    b[[3, 5, 10, 17]] = [5, 7, 12, 19]  # two before those of `a`
+    assert agree(a, 2, b, 0, 16) == 1 << 3 | 1 << 5 | 1 << 10
+    assert agree(a, 2, b, 0, 10) == 1 << 3 | 1 << 5
+    assert agree(a, 6, b, 4, 99) == 1 << 1 | 1 << 6 | 1 << 13
+    assert agree(a, 2, b, 0, 0) == 0
+
+
 @pytest.mark.skipif(not COMPILED, reason="the compiler looks at types")
 def test_only_flat_and_writable_memory_is_taken():
     a = np.zeros(300, np.float32)
@@ -113,3 +127,34 @@ def test_only_flat_and_writable_memory_is_taken():
         with pytest.raises(Exception, match="C-ordered"):
             turn(a, bad)
     turn(frozen, a)
+
+
+@kernel
+def doubled(a):
+    flat = v.borrowed(a)
+    for i in range(len(flat)):
+        flat[i] += flat[i]
+
+
+def test_borrowed_arrays_are_flat():
+    a = np.arange(6, dtype=np.float32).reshape(2, 3)
+    doubled(a)
+    np.testing.assert_array_equal(a, 2 * np.arange(6).reshape(2, 3))
+
+
+@kernel(fastmath=False)
+def integers(a, out, at, count, x):
+    v.prefetch(a, at)
+    v.prefetch(a, 1 << 40)  # nowhere
+    v.store_part(out, at, count, v.load_part(a, at, count))
+    v.store(out, 32, v.words(np.int32(x)))
+
+
+@pytest.mark.parametrize("count", [0, 5, 16, 20])
+def test_integers_are_moved_and_spread(count):
+    a, out = np.arange(48, dtype=np.int32), np.full(48, -1, np.int32)
+    integers(a, out, 3, count, -7)
+    want = np.full(48, -1, np.int32)
+    want[3 : 3 + min(count, 16)] = a[3 : 3 + min(count, 16)]
+    want[32:] = -7
+    np.testing.assert_array_equal(out, want)

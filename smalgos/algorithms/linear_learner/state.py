@@ -178,6 +178,8 @@ class LinearLearnerState(MiniBatch):
         The kernels standardise rows on the way, shuffled ones by their numbers.
         """
         self.labels_of(block)
+        if isinstance(block.features, Taken) and block.features.sparse:
+            block = block.replace(features=block.features.copied())
         if self.phase == "train" and not isinstance(block.features, Csr):
             return block
         check_finite(block, self.k)

@@ -1,0 +1,460 @@
+"""Factorization machines of second order: trained by row-sparse steps, and scored.
+
+A feature's record is its vector, then a line of sixteen floats with its linear weight and that
+weight's slots, then the slots of the vector (see `embedding`).
+"""
+
+import weakref
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from smalgos.kernels.cpu import shared
+from smalgos.kernels.cpu.crew import Crew
+from smalgos.kernels.cpu.embedding import check_optimizer, padded, sorter, zeros
+from smalgos.kernels.cpu.factorization_scores import (
+    FIELD_AWARE,
+    FIELD_WEIGHTED,
+    PAIRWISE,
+    SUMS,
+    Entries,
+    Net,
+    score,
+)
+from smalgos.kernels.cpu.factorization_steps import (
+    LINE,
+    LISTS,
+    NEEDED,
+    NEXT,
+    RING,
+    ROWS,
+    Given,
+    Method,
+    Work,
+    learn,
+)
+from smalgos.kernels.cpu.optimizers import FTRL, Optimizer, optimizer, slots
+from smalgos.kernels.cpu.shared import chunks, readable, run
+from smalgos.kernels.cpu.tile import PANEL, aligned
+
+__all__ = ["SUMS", "Machine", "Optimizer", "margins", "optimizer", "slots"]
+
+INTERACTIONS = {
+    "pairwise": PAIRWISE,
+    "field_aware": FIELD_AWARE,
+    "field_weighted": FIELD_WEIGHTED,
+}
+GROUPS = "bias", "linear", "factors"
+FEW = 4096  # entries of a batch below which a list for each member will do
+MOST = 16  # lists of a batch
+CHUNK = 1024  # rows of a task that scores
+
+Three = tuple[float, float, float]
+
+
+class Machine:
+    """A factorization machine that learns.
+
+    Parameters
+    ----------
+    width, num_factors : int
+        Features, and numbers of a vector.
+    loss : {"logistic", "squared"}
+        Of labels 0 and 1, or of any.
+    opt : Optimizer
+        Of `optimizer`.
+    rates, decays, l1 : (float, float, float)
+        For bias, linear weights, vectors (and the weights of pairs of fields).
+    rescale : float, optional
+        What to multiply the sums of gradients over a batch by. Default: 1 / rows of the batch.
+    use_bias, use_linear : bool
+    interaction : {"pairwise", "field_aware", "field_weighted"}
+        See `factorization_scores`.
+    fields : ndarray of int32, shape (width,), optional
+        Field of each feature.
+    number_of_fields : int, optional
+        Default: the highest of `fields`, and 1.
+
+    Raises
+    ------
+    ValueError
+        For sizes, fields or constants that do not fit.
+    """
+
+    def __init__(
+        self,
+        width: int,
+        num_factors: int,
+        *,
+        loss: str = "logistic",
+        opt: Optimizer,
+        rates: Three,
+        decays: Three = (0.0, 0.0, 0.0),
+        l1: Three = (0.0, 0.0, 0.0),
+        rescale: float | None = None,
+        use_bias: bool = True,
+        use_linear: bool = True,
+        interaction: str = "pairwise",
+        fields: NDArray[np.int32] | None = None,
+        number_of_fields: int | None = None,
+    ) -> None:
+        if width < 1 or num_factors < 1 or width >= 1 << 31:
+            raise ValueError(f"{width} features, {num_factors} factors: give 1 or more of each")
+        if loss not in ("logistic", "squared"):
+            raise ValueError(f"loss={loss!r}: give logistic or squared")
+        check_optimizer(opt)
+        if opt.code == FTRL and not min(rates) > 0:
+            raise ValueError(f"rates {rates}: those of ftrl must be positive")
+        self.width, self.num_factors, self.interaction = width, num_factors, interaction
+        numbered = _fields(interaction, fields, width, number_of_fields)
+        self.fields, self.number_of_fields = numbered
+        code, n_fields = INTERACTIONS[interaction], self.number_of_fields
+        self._vector = num_factors * (n_fields if code == FIELD_AWARE else 1)
+        self.room, self.slots = padded(self._vector), slots(opt.code)
+        self._stride = (1 + self.slots) * self.room + PANEL
+        self._table = zeros(width * self._stride)
+        self._bias = aligned(4 * PANEL)
+        n_pairs = n_fields**2 if code == FIELD_WEIGHTED else 1
+        self._pairs = aligned(4 * padded(n_pairs))
+        self._net = Net(
+            self._table, self._stride, num_factors, self._table, self._stride, self.room, code,
+            self.fields, n_fields, self._pairs,
+        )  # fmt: skip
+        groups = [tuple(map(float, group)) for group in zip(rates, decays, l1, strict=True)]
+        self._method = Method(
+            loss == "logistic", use_bias, use_linear, opt, *groups,
+            0.0 if rescale is None else float(rescale),
+        )  # fmt: skip
+        self._crew: Crew | None = None
+        self._work: Work | None = None
+        self._known: Callable[[], Any] = _nothing  # indices that are in range
+
+    # -- parameters
+
+    def _places(self) -> dict[str, NDArray[np.float32]]:
+        """Where each parameter, and each of its slots, lies: views of the shapes they are given."""
+        d, k, m = self.width, self.num_factors, self.number_of_fields
+        records = self._table.reshape(d, self._stride)
+        aware = self.interaction == "field_aware"
+
+        def vector(i: int) -> NDArray[np.float32]:
+            at = i * self.room + (PANEL if i else 0)
+            part = records[:, at : at + self._vector]
+            return np.lib.stride_tricks.as_strided(
+                part, (d, m, k), (part.strides[0], 4 * k, 4)
+            ) if aware else part  # fmt: skip
+
+        out = {}
+        for i in range(1 + self.slots):
+            suffix = f".{i - 1}" if i else ""
+            out["bias" + suffix] = self._bias[i * PANEL : i * PANEL + 1]
+            out["linear" + suffix] = records[:, self.room + i]
+            out["factors" + suffix] = vector(i)
+            if self.interaction == "field_weighted":
+                pairs = self._pairs.reshape(4, -1)[i, : m * m]
+                out["field_weights" + suffix] = pairs.reshape(m, m)
+        return out
+
+    def put(self, arrays: Mapping[str, Any]) -> None:
+        """Set the parameters, and the slots; slots that are not given are zeros.
+
+        Parameters
+        ----------
+        arrays : mapping of str to array of float32
+            ``bias`` (1,), ``linear`` (d,), ``factors`` (d, k), or (d, fields, k) if field-aware;
+            ``field_weights`` (fields, fields), symmetric, if field-weighted; and of each slot
+            number i of the optimizer ``bias.i`` and so on.
+
+        Raises
+        ------
+        ValueError
+            For an array that is missing, unknown or of another shape, or weights of pairs of
+            fields that are not symmetric.
+        """
+        places = self._places()
+        if unknown := ", ".join(sorted(arrays.keys() - places.keys())):
+            raise ValueError(f"there is no {unknown} here")
+        for name, place in places.items():
+            if "." not in name and name not in arrays:
+                raise ValueError(f"{name} is missing")
+            if name in arrays and np.shape(arrays[name]) != place.shape:
+                raise ValueError(f"{name} is {np.shape(arrays[name])}, but {place.shape} here")
+            if name.startswith("field_weights") and name in arrays:
+                _check_symmetric(arrays[name])
+        for name, place in places.items():
+            given = np.asarray(arrays.get(name, np.float32(0)))
+
+            def copy(rows: slice, given: Any = given, place: Any = place) -> None:
+                place[rows] = given[rows] if given.ndim else given
+
+            run(copy, chunks(len(place), CHUNK * 16))
+
+    def plain(self) -> dict[str, NDArray[np.float32]]:
+        """Copies of all parameters and slots, as `put` takes them, the same bits."""
+        return {name: np.array(place, order="C") for name, place in self._places().items()}
+
+    # -- learning
+
+    def learn(
+        self,
+        features: Any,
+        labels: NDArray[np.float32],
+        weights: NDArray[np.float32] | None,
+        batch: int,
+        t: int,
+    ) -> NDArray[np.float64]:
+        """One step for each batch of consecutive rows.
+
+        Parameters
+        ----------
+        features : Csr, ndarray of float32 (n, d), or Taken of either
+            Dense rows have all features. Of a `Taken`, rows are read where they are.
+        labels : ndarray of float32, shape (n,)
+        weights : ndarray of float32, shape (n,), optional
+            They multiply losses, and what is counted.
+        batch : int
+            Rows of a batch; the last one may have fewer, and is divided by those.
+        t : int
+            Number of the first step, from 1 on (adam).
+
+        Returns
+        -------
+        ndarray of float64, shape (batches, 8)
+            Sums over the rows of each batch, from margins before its step: the loss, the weights;
+            for the logistic loss the weights of what is right, true positives, false positives and
+            false negatives (at a margin of 0 and above, the label is taken to be 1); for the
+            squared loss the squared and the absolute errors; zeros.
+
+        Raises
+        ------
+        IndexError
+            For a feature out of range, naming its row (of the array, if they are taken from one);
+            nothing has been learnt.
+        """
+        if batch < 1 or t < 1:
+            raise ValueError(f"batch={batch}, t={t}: both count from 1")
+        entries, picked, n = self._rows(features)
+        labels, weights = _labels(labels, weights, n)
+        out = np.zeros((-(-n // batch), SUMS))
+        if n == 0:
+            return out
+        given = Given(entries, self.width, picked, labels, weights, batch)
+        expected = self.width * batch
+        if not entries.dense:  # a guess: `learn` says when it is too low
+            mean = (entries.bounds[-1] - entries.bounds[0]) / (len(entries.bounds) - 1)
+            expected = int(1.25 * mean * batch) + 64
+        done = 0
+        while done < len(out):
+            crew, work = self._ready(batch, expected, entries.dense)
+            work.state[:] = 0
+            work.state[NEXT] = done
+            crew.run(
+                learn, self._net, self._method, self.room, given, work, self._bias, self._pairs,
+                t, out,
+            )  # fmt: skip
+            done = int(work.state[NEXT])
+            expected = int(work.state[NEEDED] * 1.25)
+        return out
+
+    def _rows(self, features: Any) -> tuple[Entries, NDArray[np.int64], int]:
+        """(rows, numbers of those to learn from or none, how many)"""
+        picked, n = np.empty(0, np.int64), len(features)
+        if hasattr(features, "array"):
+            picked, features = readable(features.rows, np.int64), features.array
+            if len(picked) and not 0 <= picked.min() <= picked.max() < len(features):
+                raise IndexError(f"rows {picked.min()} to {picked.max()} of {len(features)}")
+        # Blocks of rows by number share an array: it is looked through once.
+        indices = getattr(features, "indices", None)
+        if n and (not len(picked) or self._known() is not indices):
+            _check_features(features, self.width)
+            self._known = weakref.ref(indices) if len(picked) and indices is not None else _nothing
+        return _entries(features, self.width), picked, n
+
+    def _ready(self, batch: int, entries: int, dense: bool) -> tuple[Crew, Work]:
+        """Threads as many as asked for, and room for batches of so many rows and entries."""
+        asked = shared.jobs()
+        if self._crew is None or self._crew.asked != asked:
+            self.close()
+            self._crew = Crew(asked)
+        work = self._work
+        fits = work is not None and work.bounds.shape[1] > batch and (len(work.keys) == 1) == dense
+        if work is None or not fits or work.values.shape[1] < entries:
+            self._work = work = self._scratch(batch, entries, dense, self._crew.members)
+        return self._crew, work
+
+    def _scratch(self, batch: int, entries: int, dense: bool, members: int) -> Work:
+        parts = 1 if members == 1 else members if entries < FEW else min(2 * members, MOST)
+        pairwise, room = self.interaction == "pairwise", self.room
+        sparse = 0 if dense else entries
+        sort, tasks = sorter(self.width, sparse), -(-batch // ROWS)
+        pairs = self.number_of_fields**2 if self.interaction == "field_weighted" else 0
+        keys = np.empty((RING, sparse), np.int32)
+        if dense:
+            keys = np.arange(self.width, dtype=np.int32)[None]
+        return Work(
+            bounds=np.zeros((RING, batch + 1), np.int64),
+            keys=keys,
+            owner=np.empty((RING, entries), np.int32),
+            values=np.empty((RING, entries), np.float32),
+            sort=sort._replace(space=np.empty((parts, len(sort.space)), np.int64)),
+            found=np.empty((LISTS, parts, 4, entries + 1), np.int32),
+            ordered=np.empty((LISTS, parts, entries + 1), np.float32),
+            counts=np.zeros((LISTS, parts), np.int64),
+            slopes=np.empty(batch, np.float32),
+            sums=aligned(batch * room if pairwise else 0),
+            totals=np.zeros((tasks, SUMS + 1)),
+            lanes=aligned(members, ROWS),
+            gradients=aligned((members if pairwise else entries) * room),
+            pairs=np.empty((tasks, pairs), np.float32),
+            taken=np.zeros(2 * parts * LINE, np.int64),
+            state=np.zeros(2, np.int64),
+        )
+
+    # -- scoring
+
+    def margins(self, features: Any) -> NDArray[np.float32]:
+        """Margins of rows, each on its own.
+
+        Parameters
+        ----------
+        features : Csr, ndarray of float32 (n, d), or Taken of either
+
+        Returns
+        -------
+        ndarray of float32, shape (n,)
+
+        Raises
+        ------
+        IndexError
+            For a feature out of range.
+        """
+        return _margins(self._net, self._bias[0], features, self.width)
+
+    def close(self) -> None:
+        """Let the threads go."""
+        if self._crew is not None:
+            self._crew.close()
+        self._crew = self._work = None
+
+
+def margins(
+    features: Any,
+    arrays: Mapping[str, Any],
+    *,
+    interaction: str = "pairwise",
+    fields: NDArray[np.int32] | None = None,
+) -> NDArray[np.float32]:
+    """Margins of rows, from plain parameters: the bits of `Machine.margins`.
+
+    Parameters
+    ----------
+    features : Csr, ndarray of float32 (n, d), or Taken of either
+    arrays : mapping of str to ndarray of float32
+        ``bias``, ``linear``, ``factors`` and, if field-weighted, ``field_weights``, of the shapes
+        that `Machine.put` takes.
+    interaction : {"pairwise", "field_aware", "field_weighted"}
+    fields : ndarray of int32, shape (d,), optional
+
+    Returns
+    -------
+    ndarray of float32, shape (n,)
+
+    Raises
+    ------
+    IndexError
+        For a feature out of range.
+    """
+    bias, linear = readable(arrays["bias"], np.float32), readable(arrays["linear"], np.float32)
+    factors = readable(arrays["factors"], np.float32)
+    width, code = len(linear), INTERACTIONS[interaction]
+    many = factors.shape[1] if code == FIELD_AWARE else None
+    pairs = np.zeros(1, np.float32)
+    if code == FIELD_WEIGHTED:
+        pairs = readable(arrays["field_weights"], np.float32)
+        many = len(pairs)
+    numbers, n_fields = _fields(interaction, fields, width, many)
+    shape = (width, n_fields) if code == FIELD_AWARE else (width,)
+    fits = bias.shape == (1,) and linear.shape == (width,) and factors.shape[:-1] == shape
+    if not fits or (code == FIELD_WEIGHTED and pairs.shape != (n_fields, n_fields)):
+        found = bias.shape, linear.shape, factors.shape, pairs.shape
+        raise ValueError(f"arrays of shapes {found} are not those of one machine")
+    net = Net(
+        factors.reshape(-1), int(np.prod(factors.shape[1:])), factors.shape[-1], linear, 1, 0,
+        code, numbers, n_fields, pairs.reshape(-1),
+    )  # fmt: skip
+    return _margins(net, bias[0], features, width)
+
+
+def _margins(net: Net, bias: np.float32, features: Any, width: int) -> NDArray[np.float32]:
+    if hasattr(features, "copied"):
+        features = features.copied()
+    entries, n = _entries(features, width), len(features)
+    _check_features(features, width)
+    out, unused = np.empty(n, np.float32), np.empty(0, np.float32)
+    run(
+        lambda rows: score(net, entries, rows.start, rows.stop, out, rows.start, unused, 0),
+        chunks(n, CHUNK),
+    )
+    return out + bias
+
+
+def _entries(features: Any, width: int) -> Entries:
+    """Rows as kernels see them; a `Csr` is known by its offsets."""
+    if len(features.shape) != 2 or features.shape[1] != width:
+        raise ValueError(f"rows {features.shape}, but {width} features are expected")
+    if hasattr(features, "offsets"):
+        values, indices = readable(features.values, np.float32), readable(features.indices)
+        return Entries(
+            readable(indices, np.int32), values, readable(features.offsets, np.int64), False
+        )
+    keys = np.arange(width, dtype=np.int32)
+    bounds = np.arange(len(features) + 1, dtype=np.int64) * width
+    return Entries(keys, readable(features, np.float32).reshape(-1), bounds, True)
+
+
+def _fields(
+    interaction: str, fields: Any, width: int, many: int | None
+) -> tuple[NDArray[np.int32], int]:
+    """(fields or a placeholder, how many), checked."""
+    if interaction not in INTERACTIONS:
+        raise ValueError(f"interaction={interaction!r}: give one of {', '.join(INTERACTIONS)}")
+    if interaction == "pairwise":
+        return np.zeros(1, np.int32), 1
+    if fields is None:
+        raise ValueError(f"interaction={interaction!r} needs the field of each feature")
+    numbers = readable(fields, np.int32)
+    many = int(numbers.max(initial=0)) + 1 if many is None else many
+    if numbers.shape != (width,) or not 0 <= numbers.min() <= numbers.max() < many:
+        raise ValueError(f"fields: {width} numbers from 0 to {many - 1} are expected")
+    return numbers, many
+
+
+def _check_features(features: Any, width: int) -> None:
+    """Raise ``IndexError`` for the first row with a feature out of range."""
+    if not hasattr(features, "offsets"):
+        return
+    first = int(features.offsets[0])
+    stored = features.indices[first : int(features.offsets[-1])]
+    if len(stored) and not 0 <= stored.min() <= stored.max() < width:
+        place = int(np.argmax((stored < 0) | (stored >= width)))
+        row = int(np.searchsorted(features.offsets, first + place, "right")) - 1
+        raise IndexError(f"row {row} has feature {stored[place]}, but there are {width}")
+
+
+def _nothing() -> None:
+    return None
+
+
+def _labels(labels: Any, weights: Any, n: int) -> tuple[Any, Any]:
+    labels = readable(labels, np.float32)
+    weights = np.ones(n, np.float32) if weights is None else readable(weights, np.float32)
+    if labels.shape != (n,) or weights.shape != (n,):
+        raise ValueError(f"{n} rows, labels {labels.shape}, weights {weights.shape}")
+    return labels, weights
+
+
+def _check_symmetric(pairs: Any) -> None:
+    if not np.array_equal(pairs, np.transpose(pairs), equal_nan=True):
+        raise ValueError("field_weights must be symmetric")

@@ -1,0 +1,551 @@
+"""Mini-batches of factorization machines: two phases a batch, the next ones made ready beside them.
+
+========  ====================================  =============================================
+phase     of this batch                         of those behind it
+========  ====================================  =============================================
+forward   margins, slopes, sums of vectors      lists by feature of the next; where the rows
+                                                of the one after it begin
+backward  a step of each feature it mentions    rows of the one after the next are copied
+========  ====================================  =============================================
+
+With fields, the gradient of a feature needs vectors of others: it is taken in a phase of its own,
+before any of them moves. No two tasks add to one number, and a feature's gradient is summed in the
+order of rows: the same bytes come out for any number of members.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from smalgos._jit import kernel
+from smalgos.kernels.cpu.crew import atomic_add, take, wait
+from smalgos.kernels.cpu.embedding import Sort, lists, move_record
+from smalgos.kernels.cpu.factorization_scores import (
+    FIELD_WEIGHTED,
+    PAIRWISE,
+    SLOPES,
+    SUMS,
+    WIDE,
+    Entries,
+    derive,
+    pair_of,
+    score,
+)
+from smalgos.kernels.cpu.optimizers import Optimizer, correct, moved
+from smalgos.kernels.cpu.tile import PANEL
+from smalgos.kernels.cpu.vector import (
+    fma,
+    load,
+    load_part,
+    prefetch,
+    splat,
+    store,
+    store_part,
+    sum_halves,
+    words,
+)
+
+inner = kernel(fastmath=False, no_cpython_wrapper=True)  # never called from Python: that takes time
+
+ROWS, FEATURES = 64, 128  # of a task
+RING, LISTS = 3, 2  # batches of which rows, and lists by feature, are in memory
+SOON, FLOATS_SOON = 4, 512  # features between a prefetch and its use; more if they are short
+ROWS_SOON, ENTRIES_SOON = 24, 10  # rows between a prefetch and their use, of where they are too
+FEW = 4  # entries of a row that are copied one by one
+LINE = 8  # int64 of a cache line
+KEYS, STARTS, ORDER, OWNER = 0, 1, 2, 3  # rows of `found`
+NEXT, NEEDED = 0, 1  # places in `state`
+
+
+class Method(NamedTuple):
+    """How a machine is trained.
+
+    is_logistic, use_bias, use_linear   bool
+    opt                                 Optimizer
+    bias, linear, factors               (rate, decay, l1) of each group
+    rescale                             float, multiplies gradients; 0: 1 / rows of the batch
+    """
+
+    is_logistic: bool
+    use_bias: bool
+    use_linear: bool
+    opt: Optimizer
+    bias: tuple[float, float, float]
+    linear: tuple[float, float, float]
+    factors: tuple[float, float, float]
+    rescale: float
+
+
+class Given(NamedTuple):
+    """Rows to learn from.
+
+    entries           Entries: all rows there are; if dense, bounds are not looked at
+    width             int, features
+    picked            (n,) int64, numbers of the rows; (0,): all, in order
+    labels, weights   (n,) float32, in the order of learning
+    batch             int, rows of a batch; the last one may have fewer
+    """
+
+    entries: Entries
+    width: int
+    picked: NDArray[np.int64]
+    labels: NDArray[np.float32]
+    weights: NDArray[np.float32]
+    batch: int
+
+
+class Work(NamedTuple):
+    """Scratch; B rows of a batch, E entries of a batch at most, P lists of features.
+
+    bounds               (3, B + 1) int64, of the rows of three batches
+    keys, owner, values  (3, E) int32, int32, float32: feature, row and value of each entry; if
+                         dense, keys are (1, width)
+    sort                 Sort, whose space is (P, ...)
+    found                (2, P, 4, E + 1) int32, lists of two batches: what `lists` calls touched,
+                         starts and order, in the rows KEYS, STARTS and ORDER, and the rows of
+                         the entries in that order
+    ordered              (2, P, E + 1) float32, values of the entries in that order
+    counts               (2, P) int64, features of each list
+    slopes               (B,) float32
+    sums                 (B * room,) float32, sum of vectors of each row; (0,) with fields
+    totals               (tasks, 9) float64, of each 64 rows: sums, and that of the slopes
+    lanes                (members, 64) float32
+    gradients            (E * room,) float32, of all features listed; (members * room,) if pairwise
+    pairs                (tasks, pairs) float32, gradients of field weights, or (tasks, 0)
+    taken                (2 * P * 8,) int64, tasks of each list that are taken
+    state                (2,) int64: batch that comes next, entries of one that there is no room for
+    """
+
+    bounds: NDArray[np.int64]
+    keys: NDArray[np.int32]
+    owner: NDArray[np.int32]
+    values: NDArray[np.float32]
+    sort: Sort
+    found: NDArray[np.int32]
+    ordered: NDArray[np.float32]
+    counts: NDArray[np.int64]
+    slopes: NDArray[np.float32]
+    sums: NDArray[np.float32]
+    totals: NDArray[np.float64]
+    lanes: NDArray[np.float32]
+    gradients: NDArray[np.float32]
+    pairs: NDArray[np.float32]
+    taken: NDArray[np.int64]
+    state: NDArray[np.int64]
+
+
+@inner
+def _begin(given, first, count, bounds):
+    """Where the rows of a batch will begin; returns the number of their entries."""
+    offsets, by_number = given.entries.bounds, len(given.picked) > 0
+    bounds[0] = 0
+    for i in range(count):
+        if given.entries.dense:
+            bounds[i + 1] = given.width
+        else:
+            if by_number:
+                prefetch(offsets, given.picked[first + min(i + ROWS_SOON, count - 1)])
+            row = given.picked[first + i] if by_number else np.int64(first + i)
+            bounds[i + 1] = offsets[row + 1] - offsets[row]
+    for i in range(count):
+        bounds[i + 1] += bounds[i]
+    return bounds[count]
+
+
+@inner
+def _copy(given, first, lo, hi, copied, owner):
+    """Copy rows lo to hi of a batch.
+
+    copied   Entries, whose bounds are set                   out
+    owner    int32, row of each entry                        out
+    """
+    dense, width, by_number = given.entries.dense, given.width, len(given.picked) > 0
+    offsets, n = given.entries.bounds, len(given.labels)
+    from_keys, from_values = given.entries.keys, given.entries.values
+    keys, values, bounds = copied.keys, copied.values, copied.bounds
+    for i in range(lo, hi):
+        row = given.picked[first + i] if by_number else np.int64(first + i)
+        begin = row * width if dense else offsets[row]
+        at = bounds[i]
+        length = bounds[i + 1] - at
+        if by_number:
+            soon = given.picked[min(first + i + ROWS_SOON, n - 1)]
+            prefetch(offsets, np.int64(0) if dense else soon)
+            soon = given.picked[min(first + i + ENTRIES_SOON, n - 1)]
+            there = soon * width if dense else offsets[soon]
+            for j in range(0, length, PANEL):  # as long as this row, for a guess
+                prefetch(from_values, there + j)
+                prefetch(from_keys, np.int64(0) if dense else there + j)
+        # Sixteen at a time, as usual loops over short rows would take longer; but of very short
+        # ones, sixteen lanes would reach into cache lines that are not there yet.
+        if length <= FEW:
+            for j in range(length):
+                values[np.uint64(at + j)] = from_values[np.uint64(begin + j)]
+                owner[np.uint64(at + j)] = i
+                if not dense:
+                    keys[np.uint64(at + j)] = from_keys[np.uint64(begin + j)]
+            continue
+        for j in range(0, length, PANEL):
+            left = length - j
+            store_part(values, at + j, left, load_part(from_values, begin + j, left))
+            store_part(owner, at + j, left, words(np.int32(i)))
+            if not dense:
+                store_part(keys, at + j, left, load_part(from_keys, begin + j, left))
+
+
+@inner
+def _list(dense, width, count, copied, owner, part, parts, sort, found, ordered):
+    """The lists by feature of one part of a batch; returns the number of features.
+
+    owner           int32, row of each entry     in
+    found, ordered  as in `Work`                 out
+    """
+    order = found[ORDER]
+    if dense:
+        first, stop = width * part // parts, width * (part + 1) // parts
+        for f in range(first, stop):
+            found[KEYS, f - first], found[STARTS, f - first] = f, (f - first) * count
+            for r in range(count):
+                order[(f - first) * count + r] = r * width + f
+        n = stop - first
+        found[STARTS, n] = n * count
+    else:
+        n = lists(
+            copied.keys, np.int64(0), copied.bounds[count], part, parts, sort, found[KEYS],
+            found[STARTS], order,
+        )  # fmt: skip
+    rows, values = found[OWNER], copied.values
+    for i in range(found[STARTS, n]):
+        position = np.uint32(order[i])
+        rows[i], ordered[i] = owner[position], values[position]
+    return n
+
+
+@inner
+def _pair_gradients(net, entries, lo, hi, slopes, out):
+    """Gradients of the weights of pairs of fields; those are symmetric, and stay so."""
+    n_fields = net.n_fields
+    for i in range(n_fields * n_fields):
+        out[i] = 0
+    for i in range(lo, hi):
+        for p in range(entries.bounds[i], entries.bounds[i + 1]):
+            shift = entries.bounds[i] if entries.dense else np.int64(0)
+            a = np.int64(entries.keys[p - shift])
+            for q in range(p + 1, entries.bounds[i + 1]):
+                b = np.int64(entries.keys[q - shift])
+                product = splat(0.0)
+                for c in range(0, net.factors, PANEL):
+                    v = load_part(net.vectors, a * net.stride + c, net.factors - c)
+                    u = load_part(net.vectors, b * net.stride + c, net.factors - c)
+                    product = fma(v, u, product)
+                x = entries.values[p] * entries.values[q] * slopes[i]
+                g = x * sum_halves(product)
+                f_a, f_b = np.int64(net.fields[a]), np.int64(net.fields[b])
+                out[f_a * n_fields + f_b] += g
+                if f_a != f_b:
+                    out[f_b * n_fields + f_a] += g
+
+
+@kernel(fastmath=False, inline="always")
+def _sum_products(table, at, room, sums, slopes, rows, values, start, stop, out, to):
+    """Gradient of a feature's vector v: sum_e a_e s_e - (sum_e a_e x_e) v, a_e = slope_e x_e.
+
+    rows, values   of entries, of which its own are from start to stop
+    s_e            is the sum of vectors of the entry's row
+    Returns sum_e a_e, the gradient of the linear weight.
+    """
+    c, line = 0, np.float32(0.0)
+    while c + WIDE <= room:
+        line, square = np.float32(0.0), np.float32(0.0)
+        g0, g1, g2, g3 = splat(0.0), splat(0.0), splat(0.0), splat(0.0)
+        for e in range(start, stop):
+            row, x = np.int64(np.uint32(rows[e])), values[e]
+            s, a = row * room + c, slopes[row] * x
+            line, square = line + a, square + a * x
+            g0 = fma(splat(a), load(sums, s), g0)
+            g1 = fma(splat(a), load(sums, s + PANEL), g1)
+            g2 = fma(splat(a), load(sums, s + 2 * PANEL), g2)
+            g3 = fma(splat(a), load(sums, s + 3 * PANEL), g3)
+        less = splat(-square)
+        store(out, to + c, fma(less, load(table, at + c), g0))
+        store(out, to + c + PANEL, fma(less, load(table, at + c + PANEL), g1))
+        store(out, to + c + 2 * PANEL, fma(less, load(table, at + c + 2 * PANEL), g2))
+        store(out, to + c + 3 * PANEL, fma(less, load(table, at + c + 3 * PANEL), g3))
+        c += WIDE
+    while c < room:
+        line, square = np.float32(0.0), np.float32(0.0)
+        g = splat(0.0)
+        for e in range(start, stop):
+            row, x = np.int64(np.uint32(rows[e])), values[e]
+            a = slopes[row] * x
+            line, square = line + a, square + a * x
+            g = fma(splat(a), load(sums, row * room + c), g)
+        store(out, to + c, fma(splat(-square), load(table, at + c), g))
+        c += PANEL
+    return line
+
+
+@inner
+def _gradients(net, room, entries, owner, slopes, found, lo, hi, out, at):
+    """Gradients of the vectors of features lo to hi of a list, with fields, to `at` and on."""
+    k = net.factors
+    for s in range(lo, hi):
+        i, own = np.int64(found[KEYS, s]), at + (s - lo) * room
+        for c in range(0, room, PANEL):
+            store(out, own + c, splat(0.0))
+        for e in range(found[STARTS, s], found[STARTS, s + 1]):
+            position = np.int64(found[ORDER, e])
+            row = np.int64(owner[position])
+            a = slopes[row] * entries.values[position]
+            start, stop = entries.bounds[row], entries.bounds[row + 1]
+            shift = start if entries.dense else np.int64(0)
+            for q in range(start, stop):
+                if q != position:
+                    j = np.int64(entries.keys[q - shift])
+                    at_i, at_j, weight = pair_of(net, i, j)
+                    x = splat(a * weight * entries.values[q])
+                    to = own + at_i - i * net.stride
+                    for c in range(0, k, PANEL):
+                        g = load_part(out, to + c, k - c)
+                        v = load_part(net.vectors, at_j + c, k - c)
+                        store_part(out, to + c, k - c, fma(x, v, g))
+
+
+@inner
+def _move_lines(table, opt, correction, keys, stop, count, stride, room, lanes, scale, rates):
+    """One step of the linear weights of the `count` <= 16 features before number `stop`.
+
+    lanes   (64,) float32, gradients in the last sixteen; the rest is scratch
+    """
+    for i in range(count):
+        line = np.int64(keys[stop - count + i]) * stride + room
+        lanes[i] = table[line]
+        lanes[PANEL + i] = table[line + 1]
+        lanes[2 * PANEL + i] = table[line + 2]
+    w, a, b = moved(
+        opt, correction, load(lanes, 0), load(lanes, 3 * PANEL), load(lanes, PANEL),
+        load(lanes, 2 * PANEL), scale, rates[0], rates[1], rates[2],
+    )  # fmt: skip
+    store(lanes, 0, w)
+    store(lanes, PANEL, a)
+    store(lanes, 2 * PANEL, b)
+    for i in range(count):
+        line = np.int64(keys[stop - count + i]) * stride + room
+        table[line] = lanes[i]
+        table[line + 1] = lanes[PANEL + i]
+        table[line + 2] = lanes[2 * PANEL + i]
+
+
+@inner
+def _move(
+    table, stride, room, method, correction, scale, keys, starts, rows, values, slopes, sums,
+    gradients, at, fused, lo, hi, n, lanes,
+):  # fmt: skip
+    """One step of features lo to hi of a list of n: vectors, and linear weights sixteen at a time.
+
+    table      records of `stride` float32: a vector, a line with the linear weight and its
+               slots, the slots of the vector                                     in, out
+    gradients  from `at` on that of feature lo, and so on; or, if fused, scratch for one
+    lanes      (64,) float32                                                      scratch
+    """
+    ahead = SOON + FLOATS_SOON // stride
+    for s in range(lo, hi):
+        soon = np.int64(keys[min(s + ahead, n - 1)]) * stride
+        for c in range(0, stride, PANEL):
+            prefetch(table, soon + c)
+        place = np.int64(keys[s]) * stride
+        start, stop = np.int64(np.uint32(starts[s])), np.int64(np.uint32(starts[s + 1]))
+        if fused:
+            line = _sum_products(
+                table, place, room, sums, slopes, rows, values, start, stop, gradients, at
+            )
+        else:
+            line = np.float32(0.0)
+            for e in range(start, stop):
+                line += slopes[rows[e]] * values[e]
+        move_record(
+            method.opt, correction, table, place, room, room + PANEL, gradients,
+            at if fused else at + (s - lo) * room, room, scale, method.factors,
+        )  # fmt: skip
+        waiting = (s - lo) % PANEL + 1
+        lanes[3 * PANEL + waiting - 1] = line
+        if method.use_linear and (waiting == PANEL or s == hi - 1):
+            _move_lines(
+                table, method.opt, correction, keys, s + 1, waiting, stride, room, lanes, scale,
+                method.linear,
+            )  # fmt: skip
+
+
+@inner
+def _move_all(opt, correction, x, scale, rates):
+    """One step of numbers, with their gradients behind them; see `_total`."""
+    width = len(x) // 4
+    move_record(opt, correction, x, 0, width, width, x, 3 * width, width, scale, rates)
+
+
+@inner
+def _total(net, method, correction, scale, tasks, work, out, bias, pairs):
+    """Sums of a batch; steps of the bias and of the weights of pairs of fields.
+
+    bias, pairs   flat float32: numbers, two slots, gradients, all padded alike     in, out
+    """
+    slope = 0.0
+    for task in range(tasks):
+        for i in range(SUMS):
+            out[i] += work.totals[task, i]
+        slope += work.totals[task, SLOPES]
+    if method.use_bias:
+        bias[3 * PANEL] = slope
+        _move_all(method.opt, correction, bias, scale, method.bias)
+    if net.interaction == FIELD_WEIGHTED:
+        first = 3 * (len(pairs) // 4)
+        for i in range(work.pairs.shape[1]):
+            pairs[first + i] = 0
+            for task in range(tasks):
+                pairs[first + i] += work.pairs[task, i]
+        _move_all(method.opt, correction, pairs, scale, method.factors)
+
+
+@inner
+def _entries(given, work, slot):
+    """The rows of a batch that were copied."""
+    keys = work.keys[0 if given.entries.dense else slot]
+    return Entries(keys, work.values[slot], work.bounds[slot], given.entries.dense)
+
+
+@inner
+def _forward(member, ctl, net, method, room, given, work, bias, step, begun):
+    """Tasks of the forward phase: this batch, the lists of the next, bounds of the one after."""
+    n, batch, parts = len(given.labels), given.batch, work.counts.shape[1]
+    batches, first = (n + batch - 1) // batch, step * batch
+    after, last = step + 1, step + 2
+    tasks = (min(batch, n - first) + ROWS - 1) // ROWS if step >= begun else 0
+    entries, next_rows = _entries(given, work, step % RING), _entries(given, work, after % RING)
+    margins = work.lanes[member]
+    labels, weights = given.labels[max(first, 0) :], given.weights[max(first, 0) :]
+    while True:
+        task = take(ctl, 1 + parts + tasks)
+        if task < 0:
+            break
+        if task > parts:
+            task -= 1 + parts
+            lo, hi = task * ROWS, min((task + 1) * ROWS, batch, n - first)
+            score(net, entries, lo, hi, margins, np.int64(0), work.sums, room)
+            derive(
+                method.is_logistic, margins, bias[0], labels, weights, lo, hi - lo, work.slopes,
+                work.totals[task],
+            )  # fmt: skip
+            if net.interaction == FIELD_WEIGHTED:
+                _pair_gradients(net, entries, lo, hi, work.slopes, work.pairs[task])
+        elif task > 0 and begun <= after < batches:
+            part, sort = task - 1, work.sort
+            own = Sort(sort.bits, sort.passes, sort.entries, sort.space[part])
+            work.counts[after % LISTS, part] = _list(
+                given.entries.dense, given.width, min(batch, n - after * batch), next_rows,
+                work.owner[after % RING], part, parts, own, work.found[after % LISTS, part],
+                work.ordered[after % LISTS, part],
+            )  # fmt: skip
+        elif task == 0:
+            for i in range(2 * parts):
+                work.taken[i * LINE] = 0
+            if last < batches:
+                stop = min(batch, n - last * batch)
+                needed = _begin(given, last * batch, stop, work.bounds[last % RING])
+                if needed > work.values.shape[1]:
+                    work.state[NEEDED] = needed
+
+
+@inner
+def _backward(member, members, net, method, room, given, work, correction, scale, step, phase):
+    """Take features of a batch, own lists first: gradients with fields (phase 0), steps (1).
+
+    A member that takes the same lists in each batch finds many of their slots in its cache.
+    """
+    parts, side = work.counts.shape[1], step % LISTS
+    fused, lanes = net.interaction == PAIRWISE, work.lanes[member]
+    entries, owner = _entries(given, work, step % RING), work.owner[step % RING]
+    for turn in range(parts):
+        part = (member * parts // members + turn) % parts
+        before = np.int64(0)
+        for i in range(part):
+            before += work.counts[side, i]
+        n, found = work.counts[side, part], work.found[side, part]
+        keys, starts, rows = found[KEYS], found[STARTS], found[OWNER]
+        values = work.ordered[side, part]
+        while True:
+            lo = atomic_add(work.taken, (phase * parts + part) * LINE, 1) * FEATURES
+            if lo >= n:
+                break
+            hi, at = min(lo + FEATURES, n), (member if fused else before + lo) * room
+            if phase == 0:
+                _gradients(
+                    net, room, entries, owner, work.slopes, found, lo, hi, work.gradients, at
+                )
+            else:
+                _move(
+                    net.vectors, net.stride, room, method, correction, scale, keys, starts, rows,
+                    values, work.slopes, work.sums, work.gradients, at, fused, lo, hi, n, lanes,
+                )  # fmt: skip
+
+
+@inner
+def _beside(
+    ctl, net, method, given, work, bias, pairs, correction, scale, tasks, step, begun, copies, out
+):
+    """Tasks beside the backward phase: totals of this batch, the rows of the one after the next."""
+    n, batch, first = len(given.labels), given.batch, (step + 2) * given.batch
+    slot = (step + 2) % RING
+    copied, owner = _entries(given, work, slot), work.owner[slot]
+    while True:
+        task = take(ctl, 1 + copies)
+        if task < 0:
+            break
+        if task > 0:
+            lo = (task - 1) * ROWS
+            hi = min(lo + ROWS, batch, n - first)
+            _copy(given, first, lo, hi, copied, owner)
+        elif step >= begun:
+            _total(net, method, correction, scale, tasks, work, out[step], bias, pairs)
+            work.state[NEXT] = step + 1
+
+
+@kernel(fastmath=False)
+def learn(member, members, ctl, net, method, room, given, work, bias, pairs, t, out):
+    """Learn from batches, together with the other members of a crew.
+
+    net            Net, whose vectors and linear weights are records       in, out
+    method         Method
+    room           int64, floats of a vector in a record
+    given          Given
+    work           Work; state says where to begin, and where it ended     in, out
+    bias, pairs    as for `_total`                                         in, out
+    t              int64, number of the first batch's step
+    out            (batches, 8) float64                                    out, added to
+    Ends early before a batch that has more entries than there is room for.
+    """
+    n, batch, begun = len(given.labels), given.batch, work.state[NEXT]
+    for step in range(begun - 2, (n + batch - 1) // batch):
+        _forward(member, ctl, net, method, room, given, work, bias, step, begun)
+        if not wait(ctl, members):
+            return
+        short, behind = work.state[NEEDED] > 0, n - (step + 2) * batch
+        count = min(batch, n - step * batch)
+        scale = method.rescale if method.rescale != 0.0 else 1.0 / count
+        correction = correct(method.opt, t + max(step, 0))
+        for phase in range(1 if net.interaction == PAIRWISE else 0, 2):
+            if step >= begun:
+                _backward(
+                    member, members, net, method, room, given, work, correction, scale, step, phase
+                )
+            if phase == 0 and not wait(ctl, members):
+                return
+        copies = 0 if short or behind <= 0 else (min(batch, behind) + ROWS - 1) // ROWS
+        _beside(
+            ctl, net, method, given, work, bias, pairs, correction, scale,
+            (count + ROWS - 1) // ROWS, step, begun, copies, out,
+        )  # fmt: skip
+        if not wait(ctl, members):
+            return
+        if short:
+            return
