@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import ModuleType
-from typing import Any, BinaryIO, TypeAlias
+from typing import Any, BinaryIO, Literal, TypeAlias
 
 from smalgos.errors import UserError
 from smalgos.formats.block import Block
@@ -32,22 +32,25 @@ Look: TypeAlias = Callable[[Callable[[BinaryIO, str], Iterator[Any]]], Iterator[
 CSV = "text/csv"
 RECORDIO = "application/x-recordio-protobuf"
 LIBSVM = "text/libsvm"
+LIBFFM = "text/libffm"
 PARQUET = "application/x-parquet"
 JSON = "application/json"
 JSON_LINES = "application/jsonlines"
+TEXT = "text/plain"
 
 RECORDIO_MAGIC = bytes.fromhex("0a23d7ce")
 PARQUET_MAGIC = b"PAR1"
 _A_NUMBER = r"[-+]?[.\d][-+.\deE]*"
 # How a line of libsvm begins that is more than a label.
 LIBSVM_LINE = re.compile(rf"{_A_NUMBER}(:{_A_NUMBER})?[ \t]+(qid:\d+[ \t]+)?\d+:{_A_NUMBER}(\s|$)")
+LIBFFM_LINE = re.compile(rf"{_A_NUMBER}(:{_A_NUMBER})?[ \t]+\d+:\d+:{_A_NUMBER}(\s|$)")
 GUESS_BYTES = 4096  # enough for the first line of most tables
 
 # RFC 9110, section 5.6.2; `*` is a token character, so ranges of Accept are parsed alike.
 TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 
 # How a JSON document of rows begins, or a row of JSON Lines.
-ROW_BEGINS = re.compile(r'\s*\{\s*"(instances|features|data)"')
+ROW_BEGINS = re.compile(r'\s*\{\s*"(instances|features|data|source)"')
 
 
 def _whole(text: str) -> int:
@@ -78,7 +81,7 @@ def _encoding(text: str) -> str:
 
 def _utf_8(text: str) -> str:
     if text.lower() not in ("utf-8", "utf8"):
-        raise ValueError("utf-8: JSON is nothing else")
+        raise ValueError("utf-8, and nothing else")
     return ""
 
 
@@ -107,6 +110,8 @@ class Format:
         of its value, whose ValueError says what is allowed).
     columns : tuple of str
         What files can hold beside features.
+    texts : {"no", "too", "only"}
+        Whether rows may be of texts.
     """
 
     type: str
@@ -115,6 +120,7 @@ class Format:
     suffixes: tuple[str, ...] = ()
     parameters: Mapping[str, tuple[str, Callable[[str], Any]]] = field(default_factory=dict)
     columns: tuple[str, ...] = ()
+    texts: Literal["no", "too", "only"] = "no"
 
 
 FORMATS = (
@@ -139,6 +145,7 @@ FORMATS = (
             "weights": ("weights", _zero_or_one),
         },
         columns=("labels", "weights"),
+        texts="too",
     ),
     Format(
         JSON,
@@ -146,6 +153,7 @@ FORMATS = (
         aliases=("json",),
         suffixes=(".json",),
         parameters={"charset": ("", _utf_8)},
+        texts="too",
     ),
     Format(
         JSON_LINES,
@@ -153,6 +161,7 @@ FORMATS = (
         aliases=("jsonlines", "application/x-jsonlines", "application/jsonl"),
         suffixes=(".jsonl", ".jsonlines", ".ndjson"),
         parameters={"charset": ("", _utf_8)},
+        texts="too",
     ),
     Format(
         LIBSVM,
@@ -163,12 +172,26 @@ FORMATS = (
         columns=("labels", "weights", "groups"),
     ),
     Format(
+        LIBFFM,
+        "smalgos.formats.libffm",
+        aliases=("libffm", "text/x-libffm", "application/libffm"),
+        suffixes=(".libffm", ".ffm"),
+        parameters={"base": ("base", _zero_or_one), "width": ("width", _positive)},
+        columns=("labels", "weights", "groups"),
+    ),
+    Format(
         PARQUET,
         "smalgos.formats.parquet",
         aliases=("parquet", "application/vnd.apache.parquet"),
         suffixes=(".parquet",),
         parameters={"label_size": ("label_size", _whole)},
         columns=("labels", "weights", "groups"),
+    ),
+    Format(
+        TEXT,
+        "smalgos.formats.text",
+        parameters={"charset": ("", _utf_8)},
+        texts="only",
     ),
 )
 
@@ -335,6 +358,7 @@ def reader(content_type: str | ContentType, **defaults: Any) -> Read:
         it does not say, as in training; requests have none and call ``reader(type, label_size=0)``.
     **defaults
         Options where the content type does not say; those that the format lacks are left out.
+        ``texts``: names of the columns of rows of texts; none: rows are of numbers.
 
     Returns
     -------
@@ -478,6 +502,10 @@ def _loaded(
     content_type: str | ContentType, defaults: Mapping[str, Any]
 ) -> tuple[ModuleType, dict[str, Any]]:
     asked, known = _format(content_type)
+    if "texts" in defaults and known.texts == ("no" if defaults["texts"] else "only"):
+        rows = "texts" if defaults["texts"] else "numbers"
+        could = _list(types(texts=bool(defaults["texts"])))
+        raise UserError(f"content type {_short(asked.type)} has no rows of {rows}: use {could}")
     options: dict[str, Any] = {}
     for name, text in asked.parameters.items():
         if name not in known.parameters:
@@ -516,9 +544,10 @@ def _parameters(function: Callable[..., Any]) -> frozenset[str]:
     return frozenset(inspect.signature(function).parameters)
 
 
-def types() -> list[str]:
-    """The media types that can be read and written."""
-    return sorted(_BY_TYPE)
+def types(*, texts: bool = False) -> list[str]:
+    """The media types of rows of numbers, or of texts, that can be read and written."""
+    without = "no" if texts else "only"
+    return sorted(f.type for f in FORMATS if f.texts != without)
 
 
 def columns(content_type: str | ContentType) -> tuple[str, ...]:
@@ -532,7 +561,9 @@ def columns(content_type: str | ContentType) -> tuple[str, ...]:
     return ("features", *_format(content_type)[1].columns)
 
 
-def guess(source: str | os.PathLike[str] | bytes, name: str = "") -> ContentType:
+def guess(
+    source: str | os.PathLike[str] | bytes, name: str = "", *, default: str | None = None
+) -> ContentType:
     """The content type of a file, by its suffix, else by its first bytes.
 
     Parameters
@@ -541,6 +572,8 @@ def guess(source: str | os.PathLike[str] | bytes, name: str = "") -> ContentType
         A file, a directory (then its first file counts) or the first bytes of a file.
     name : str
         Name of the file that the bytes come from, if it has one.
+    default : str, optional
+        Media type of rows of texts: what they are, unless they look like JSON or a binary format.
 
     Returns
     -------
@@ -560,6 +593,8 @@ def guess(source: str | os.PathLike[str] | bytes, name: str = "") -> ContentType
         if found is None and Path(shard.path).is_file():
             with shard.open() as file:
                 found = _by_magic(file.read(GUESS_BYTES))
+    if default is not None and found not in (JSON, JSON_LINES, RECORDIO, PARQUET):
+        found = default
     if found is None:
         raise UserError(
             f"{shown}: neither the name nor the first bytes tell what this is; "
@@ -593,8 +628,10 @@ def _by_magic(head: bytes) -> str | None:
     if found := ROW_BEGINS.match(text):
         return JSON if found[1] == "instances" else JSON_LINES
     lines = [s.strip() for s in text.splitlines() if s.strip()]
-    if LIBSVM_LINE.match(next((s for s in lines if not s.startswith("#")), "")):
-        return LIBSVM
+    first = next((s for s in lines if not s.startswith("#")), "")
+    for pattern, found_type in ((LIBSVM_LINE, LIBSVM), (LIBFFM_LINE, LIBFFM)):
+        if pattern.match(first):
+            return found_type
     line = next(iter(lines), "")
     printable = all(c.isprintable() or c == "\t" for c in line)
     return CSV if printable and "," in line and line[0] not in "{[" else None

@@ -1,6 +1,6 @@
 """Rows of numbers to the text of libsvm."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, BinaryIO
 
 import numpy as np
@@ -13,7 +13,7 @@ from smalgos.formats.block import Block, Csr
 ENTRIES = 1 << 20
 
 
-def encode(block: Block) -> bytes:
+def encode(block: Block, fields: NDArray[np.int32] | None = None) -> bytes:
     """Write rows as ``label[:weight] [qid:n] index:value ...``, the first column being 0.
 
     Each float32 is written with the fewest digits that `read_blocks` reads back as the same
@@ -25,6 +25,8 @@ def encode(block: Block) -> bytes:
     block : Block
         Features (n, d) or `Csr`. Rows without labels get the label 0, as Spark has it: read them
         with ``label_size=0``. The column ``groups`` becomes the qid.
+    fields : ndarray of int32, shape (d,), optional
+        Of libffm, ``field:`` before each index.
 
     Returns
     -------
@@ -36,10 +38,12 @@ def encode(block: Block) -> bytes:
         For several labels in a row, weights without labels, or groups below 0.
     """
     _check(block)
-    return b"".join(_lines(part) for part in _parts(block))
+    return b"".join(_lines(part, fields) for part in _parts(block))
 
 
-def write_blocks(file: BinaryIO, blocks: Iterable[Block]) -> None:
+def write_blocks(
+    file: BinaryIO, blocks: Iterable[Block], write: Callable[[Block], bytes] = encode
+) -> None:
     """Write blocks as one file that tells its columns.
 
     The first row names the first and the last column, with a zero where it has none: all readers
@@ -49,6 +53,8 @@ def write_blocks(file: BinaryIO, blocks: Iterable[Block]) -> None:
     ----------
     file : binary file
     blocks : iterable of Block
+    write : callable
+        `encode`, or what is like it.
 
     Raises
     ------
@@ -58,9 +64,9 @@ def write_blocks(file: BinaryIO, blocks: Iterable[Block]) -> None:
     first = True
     for block in blocks:
         if first and len(block):
-            file.write(encode(block[:1].replace(features=_spanning(_sparse(block[:1].features)))))
+            file.write(write(block[:1].replace(features=_spanning(_sparse(block[:1].features)))))
             block, first = block[1:], False
-        file.write(encode(block))
+        file.write(write(block))
 
 
 def _check(block: Block) -> None:
@@ -114,7 +120,7 @@ def _spanning(row: Csr) -> Csr:
     return Csr(values, indices, np.array([0, len(indices)]), row.width)
 
 
-def _lines(block: Block) -> bytes:
+def _lines(block: Block, fields: NDArray[np.int32] | None) -> bytes:
     import pyarrow as pa
     import pyarrow.compute as pc
 
@@ -127,6 +133,9 @@ def _lines(block: Block) -> bytes:
         groups = pa.array(block["groups"]).cast(pa.string())
         lead = pc.binary_join_element_wise(lead, groups, " qid:")
     indices = pa.array(rows.indices).cast(pa.string())
+    if fields is not None:
+        of_entries = pa.array(fields[rows.indices]).cast(pa.string())
+        indices = pc.binary_join_element_wise(of_entries, indices, ":")
     entries = pc.binary_join_element_wise(" ", indices, ":", _texts(rows.values), "")
     lists = pa.ListArray.from_arrays(pa.array(rows.offsets.astype(np.int32)), entries)
     lines = pc.binary_join_element_wise(lead, pc.binary_join(lists, ""), "\n", "")

@@ -52,6 +52,7 @@ def convert(
       application/x-recordio-protobuf  labels                      dense or sparse
       text/csv                         labels, weights             dense
       text/libsvm                      one label, weights, groups  sparse
+      text/libffm                      one label, weights, groups  sparse, with fields
       application/x-parquet            labels, weights, groups     dense
       application/json, jsonlines      nothing                     dense or sparse
 

@@ -1,6 +1,7 @@
 """Files of libsvm that are wrong on purpose, and odd ones that are right."""
 
 import random
+import re
 from collections.abc import Iterator
 
 from tests.fuzz import seeds
@@ -53,3 +54,13 @@ def generate(rng: random.Random) -> Iterator[bytes]:
         yield whole
         for _ in range(SPOILT):
             yield spoil(rng, whole, pick(rng, valid), WORDS)
+
+
+def generate_fielded(rng: random.Random) -> Iterator[bytes]:
+    """Inputs of `properties.fielded_text`: those of libsvm with fields, spoilt once more."""
+    valid = seeds.libffm()
+    entry = re.compile(rb"([ \t])(\d+:)")
+    for data in generate(rng):
+        field = str(int(rng.random() * 10.0 ** int(rng.random() * 6))).encode()
+        whole = data[:1] + entry.sub(rb"\g<1>" + field + rb":\g<2>", data[1:])
+        yield whole if rng.random() < 0.5 else spoil(rng, whole, pick(rng, valid), WORDS)

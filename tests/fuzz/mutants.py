@@ -46,6 +46,7 @@ GENERATORS: dict[str, Callable[[random.Random], Iterator[bytes]]] = {
     "csv": csv_files.generate,
     "lines": csv_files.single_lines,
     "libsvm": libsvm_files.generate,
+    "libffm": libsvm_files.generate_fielded,
     "jsonlines": json_files.generate_lines,
     "json": json_files.generate_documents,
     "texts": text_files.generate,

@@ -22,10 +22,11 @@ import scipy.sparse
 
 import smalgos
 from smalgos import formats
-from smalgos.algorithms.blazingtext import fasttext_file, vectors_file, vocabulary
+from smalgos.algorithms.blazingtext import fasttext_file, foreign, vectors_file, vocabulary
 from smalgos.algorithms.xgboost import exchange
 from smalgos.errors import UserError
-from smalgos.formats import csv, json_document, jsonlines, libsvm, protobuf
+from smalgos.estimators.texts import TextEstimator
+from smalgos.formats import csv, json_document, jsonlines, libffm, libsvm, protobuf
 from smalgos.formats.block import Block, Csr
 from smalgos.formats.csv_rows import parse_rows
 from smalgos.formats.floats import MARGIN
@@ -265,6 +266,24 @@ def sparse_text(data: bytes) -> bool:
     return not error
 
 
+def fielded_text(data: bytes) -> bool:
+    """Read a file of libffm, the first byte of which chooses the options; and settle its fields."""
+    code, text = data[0] if data else 0, data[1:]
+    width = (libffm.MOST_COLUMNS, 8)[code >> 2 & 1]
+    options = {"base": code & 1, "label_size": 1 - (code >> 1 & 1), "width": width}
+
+    def read(file: Any, chunk_bytes: int) -> Iterator[Block]:
+        return libffm.read_blocks(file, NAME, chunk_bytes=8 * chunk_bytes, **options)
+
+    _, error = any_cut(text, read)
+    with contextlib.suppress(UserError):
+        given = {"label_size": 1, "base": options["base"], "width": 8}
+        found = libffm.settle(lambda f: f(io.BytesIO(text), NAME), **given)["fields"]
+        assert found.shape == (8,)
+        assert 0 <= found.min() <= found.max() <= libffm.MOST_FIELD
+    return not error
+
+
 def json_lines(data: bytes) -> bool:
     """Read JSON Lines, the first byte of which says how wide rows must be; 0: as the first."""
     width, text = (data[0] if data else 0) or None, data[1:]
@@ -368,6 +387,10 @@ def _model(data: bytes) -> bool:
     assert not said or str(FILE) in said, f"the error does not name the file: {said}"
     if said:
         return False
+    if isinstance(estimator, TextEstimator):
+        return _of_texts(estimator)
+    if isinstance(estimator, smalgos.IPInsights):
+        return _of_pairs(estimator)
     width = estimator.n_features_in_
     X = np.random.default_rng(0).normal(size=(ROWS, width)).astype(np.float32)
     answer = getattr(estimator, "predict", None) or estimator.transform
@@ -378,6 +401,28 @@ def _model(data: bytes) -> bool:
         if hasattr(estimator, "state_"):
             with contextlib.suppress(UserError):
                 estimator.partial_fit(X, np.arange(ROWS) % 2)
+    return True
+
+
+def _of_texts(estimator: Any) -> bool:
+    answer = getattr(estimator, "predict_top", None) or estimator.transform
+    with np.errstate(all="ignore"):
+        assert len(answer(TEXTS)) == len(TEXTS)
+        estimator.model_.predict(Block({"text": vocabulary.texts(TEXTS)}))
+        with contextlib.suppress(UserError):
+            foreign.record_of(estimator.model_)
+        if hasattr(estimator, "state_"):
+            labels = [["__label__b"]] * len(TEXTS) if hasattr(estimator, "classes_") else None
+            with contextlib.suppress(UserError):
+                estimator.partial_fit(TEXTS, labels)
+    return True
+
+
+def _of_pairs(estimator: Any) -> bool:
+    pairs = [("a", "192.0.2.1"), ("", "2001:db8::1")]
+    with np.errstate(all="ignore"):
+        assert len(estimator.predict(pairs)) == len(pairs)
+        assert len(estimator.knows(["a", "b"])) == 2
     return True
 
 
@@ -463,6 +508,7 @@ PROPERTIES: dict[str, Callable[[bytes], bool]] = {
     "csv": table,
     "lines": line,
     "libsvm": sparse_text,
+    "libffm": fielded_text,
     "jsonlines": json_lines,
     "json": json_documents,
     "texts": texts,

@@ -1,6 +1,7 @@
 """Small valid files of every kind that there is, to start from."""
 
 import gzip
+import re
 import struct
 import tempfile
 from collections.abc import Callable
@@ -123,6 +124,12 @@ def libsvm() -> list[bytes]:
     return [bytes([code]) + text for text in LIBSVM_TEXTS for code in range(4)]
 
 
+def libffm() -> list[bytes]:
+    """The same with fields, behind a byte for the options."""
+    entry = re.compile(rb"([ \n])(\d+:)")
+    return [data[:1] + entry.sub(rb"\g<1>7:\g<2>", data[1:]) for data in libsvm()]
+
+
 JSON_ROWS = (
     '{"features": [1.5, 16, -14e0]}',
     '{"data": {"features": {"values": [0.5, 1e400, 23.0], "shape": [3]}}}',
@@ -215,10 +222,21 @@ def _trained() -> list[tuple[dict, dict]]:
     fitted += [smalgos.StreamingRandomCutForest(**few).fit(X)]
     few = dict(num_trees=2, num_samples_per_tree=4, shingle_size=2)
     fitted += [smalgos.ThresholdedRandomCutForest(**few).fit(X)]
+    few = dict(num_factors=2, epochs=1)
+    fitted += [smalgos.FactorizationMachineClassifier(**few).fit(X, y)]
+    for kind in ("field_aware", "field_weighted"):
+        fm = smalgos.FactorizationMachineRegressor(**few, fields=[1, 1], interaction=kind)
+        fitted += [fm.fit(X, y)]
+    few = dict(vector_dim=2, epochs=1, min_count=1, buckets=9)
+    fitted += [smalgos.Word2Vec(**few, subwords=True, max_char=3).fit(["the ball", "a ball"])]
+    fitted += [smalgos.TextClassifier(**few).fit(["the ball", "a ball"], [["b"], ["a", "b"]])]
+    few = dict(num_entity_vectors=2, vector_dim=4, epochs=1)
+    fitted += [smalgos.IPInsights(**few).fit([("a", "192.0.2.1"), ("b", "2001:db8::1")])]
     with tempfile.TemporaryDirectory() as folder:
         paths = [Path(folder, str(i)) for i in range(len(fitted))]
         for estimator, path in zip(fitted, paths, strict=True):
-            estimator.save(path, state=True)
+            # The state of IP Insights has megabytes however small the model is.
+            estimator.save(path, state=not isinstance(estimator, smalgos.IPInsights))
         return [files.read(path) for path in paths]
 
 
@@ -251,6 +269,7 @@ SEEDS: dict[str, Callable[[], list[bytes]]] = {
     "csv": table,
     "lines": lambda: [b"1,2.5,-3\n"],
     "libsvm": libsvm,
+    "libffm": libffm,
     "jsonlines": json_lines,
     "json": json_documents,
     "texts": texts,

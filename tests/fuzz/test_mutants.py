@@ -13,6 +13,7 @@ LENGTHS = {
     "gzip": (100_000, 1),
     "lines": (1_900_000, 1),
     "libsvm": (500_000, 2),
+    "libffm": (200_000, 1),
     "jsonlines": (300_000, 1),
     "json": (300_000, 1),
     "texts": (300_000, 1),
@@ -53,7 +54,7 @@ def test_no_file_breaks_a_reader(reader, part, tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("reader", ["recordio", "csv", "lines", "libsvm"])
+@pytest.mark.parametrize("reader", ["recordio", "csv", "lines", "libsvm", "libffm"])
 def test_no_file_leads_an_index_astray(reader, tmp_path):
     """What stays in the pages of an array, numba's own checks of every index see."""
     run([reader], scaled(100_000), 100, tmp_path, NUMBA_BOUNDSCHECK="1")
