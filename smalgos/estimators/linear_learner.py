@@ -119,11 +119,7 @@ class LinearLearnerClassifier(Classifier, LinearLearner, algorithm="linear-learn
         return {"predictor_type": kind, "num_classes": n if n > 2 else 1}
 
     def _row_weights(self, y: Any, sample_weight: Any) -> Any:
-        if self.class_weight is None or y is None:
-            return sample_weight
-        weights = compute_class_weight(self.class_weight, classes=self.classes_, y=np.asarray(y))
-        per_row = weights[np.searchsorted(self.classes_, y)]
-        return per_row if sample_weight is None else per_row * np.asarray(sample_weight)
+        return weights_of_classes(self.class_weight, self.classes_, y, sample_weight)
 
     def _class_count(self, model: Model) -> int:
         assert isinstance(model, LinearModel)
@@ -187,6 +183,15 @@ class LinearLearnerClassifier(Classifier, LinearLearner, algorithm="linear-learn
         """The predicted class of each row."""
         label = self._predict(X)["predicted_label"]
         return self.classes_[label]
+
+
+def weights_of_classes(class_weight: Any, classes: Any, y: Any, sample_weight: Any) -> Any:
+    """One weight per row, that of its class times its own; None: all are 1."""
+    if class_weight is None or y is None:
+        return sample_weight
+    weights = compute_class_weight(class_weight, classes=classes, y=np.asarray(y))
+    per_row = weights[np.searchsorted(classes, y)]
+    return per_row if sample_weight is None else per_row * np.asarray(sample_weight)
 
 
 class LinearLearnerRegressor(RegressorMixin, LinearLearner, algorithm="linear-learner"):  # type: ignore[misc]
