@@ -9,6 +9,13 @@ from smalgos.errors import UserError as UserError
 from smalgos.estimators.boosted_trees import BoostedTreesClassifier as _BoostedTreesClassifier
 from smalgos.estimators.boosted_trees import BoostedTreesRanker as _BoostedTreesRanker
 from smalgos.estimators.boosted_trees import BoostedTreesRegressor as _BoostedTreesRegressor
+from smalgos.estimators.factorization_machines import (
+    FactorizationMachineClassifier as _FactorizationMachineClassifier,
+)
+from smalgos.estimators.factorization_machines import (
+    FactorizationMachineRegressor as _FactorizationMachineRegressor,
+)
+from smalgos.estimators.ip_insights import IPInsights as _IPInsights
 from smalgos.estimators.kmeans import KMeans as _KMeans
 from smalgos.estimators.knn import KNNClassifier as _KNNClassifier
 from smalgos.estimators.knn import KNNRegressor as _KNNRegressor
@@ -19,9 +26,11 @@ from smalgos.estimators.random_cut_forest import RandomCutForest as _RandomCutFo
 from smalgos.estimators.streaming_random_cut_forest import (
     StreamingRandomCutForest as _StreamingRandomCutForest,
 )
+from smalgos.estimators.text_classifier import TextClassifier as _TextClassifier
 from smalgos.estimators.thresholded_random_cut_forest import (
     ThresholdedRandomCutForest as _ThresholdedRandomCutForest,
 )
+from smalgos.estimators.word2vec import Word2Vec as _Word2Vec
 from smalgos.learning.series import shingle as shingle
 
 __version__: str
@@ -190,6 +199,126 @@ class BoostedTreesRegressor(_BoostedTreesRegressor):
         process_type: str = "default",
         updater: str | None = None,
         refresh_leaf: int = 1,
+        random_state: Any = 0,
+        n_jobs: int | None = None,
+        device: str = "auto",
+        verbose: int = 0,
+        warm_start: Any = False,
+    ) -> None: ...
+
+class FactorizationMachineClassifier(_FactorizationMachineClassifier):
+    def __init__(
+        self,
+        *,
+        num_factors: int = 16,
+        epochs: int = 10,
+        mini_batch_size: int | str = "auto",
+        shuffle: bool = True,
+        pad_last: bool = False,
+        normalize_label: bool = True,
+        interaction: str = "pairwise",
+        fields: list[Any] | None = None,
+        optimizer: str = "adagrad",
+        bias_lr: float | str = "auto",
+        linear_lr: float | str = "auto",
+        factors_lr: float | str = "auto",
+        bias_wd: float = 0.0,
+        linear_wd: float = 0.0001,
+        factors_wd: float = 0.0001,
+        linear_l1: float = 0.0,
+        factors_l1: float = 0.0,
+        clip_gradient: float | None = None,
+        eps: float | None = None,
+        ftrl_beta: float = 0.001,
+        rescale_grad: float | None = None,
+        use_bias: bool = True,
+        use_linear: bool = True,
+        bias_init_method: str = "normal",
+        bias_init_scale: float | None = None,
+        bias_init_sigma: float | None = 0.0,
+        bias_init_value: float | None = None,
+        linear_init_method: str = "normal",
+        linear_init_scale: float | None = None,
+        linear_init_sigma: float | None = 0.0,
+        linear_init_value: float | None = None,
+        factors_init_method: str = "normal",
+        factors_init_scale: float | None = None,
+        factors_init_sigma: float | None = 0.01,
+        factors_init_value: float | None = None,
+        early_stopping_patience: int = 3,
+        early_stopping_tolerance: float = 0.0,
+        random_state: Any = 0,
+        n_jobs: int | None = None,
+        device: str = "auto",
+        verbose: int = 0,
+        class_weight: Any = None,
+        warm_start: Any = False,
+    ) -> None: ...
+
+class FactorizationMachineRegressor(_FactorizationMachineRegressor):
+    def __init__(
+        self,
+        *,
+        num_factors: int = 16,
+        epochs: int = 10,
+        mini_batch_size: int | str = "auto",
+        shuffle: bool = True,
+        pad_last: bool = False,
+        normalize_label: bool = True,
+        interaction: str = "pairwise",
+        fields: list[Any] | None = None,
+        optimizer: str = "adagrad",
+        bias_lr: float | str = "auto",
+        linear_lr: float | str = "auto",
+        factors_lr: float | str = "auto",
+        bias_wd: float = 0.0,
+        linear_wd: float = 0.0001,
+        factors_wd: float = 0.0001,
+        linear_l1: float = 0.0,
+        factors_l1: float = 0.0,
+        clip_gradient: float | None = None,
+        eps: float | None = None,
+        ftrl_beta: float = 0.001,
+        rescale_grad: float | None = None,
+        use_bias: bool = True,
+        use_linear: bool = True,
+        bias_init_method: str = "normal",
+        bias_init_scale: float | None = None,
+        bias_init_sigma: float | None = 0.0,
+        bias_init_value: float | None = None,
+        linear_init_method: str = "normal",
+        linear_init_scale: float | None = None,
+        linear_init_sigma: float | None = 0.0,
+        linear_init_value: float | None = None,
+        factors_init_method: str = "normal",
+        factors_init_scale: float | None = None,
+        factors_init_sigma: float | None = 0.01,
+        factors_init_value: float | None = None,
+        early_stopping_patience: int = 3,
+        early_stopping_tolerance: float = 0.0,
+        random_state: Any = 0,
+        n_jobs: int | None = None,
+        device: str = "auto",
+        verbose: int = 0,
+        warm_start: Any = False,
+    ) -> None: ...
+
+class IPInsights(_IPInsights):
+    def __init__(
+        self,
+        *,
+        num_entity_vectors: int = 100000,
+        vector_dim: int = 128,
+        batch_metrics_publish_interval: int = 1000,
+        epochs: int = 10,
+        learning_rate: float = 0.001,
+        mini_batch_size: int = 5000,
+        num_ip_encoder_layers: int = 1,
+        random_negative_sampling_rate: int = 1,
+        shuffled_negative_sampling_rate: int = 1,
+        weight_decay: float = 1e-05,
+        shuffle: bool = True,
+        hash_seed: int = 0,
         random_state: Any = 0,
         n_jobs: int | None = None,
         device: str = "auto",
@@ -424,6 +553,29 @@ class StreamingRandomCutForest(_StreamingRandomCutForest):
         verbose: int = 0,
     ) -> None: ...
 
+class TextClassifier(_TextClassifier):
+    def __init__(
+        self,
+        *,
+        vector_dim: int = 100,
+        epochs: int = 5,
+        learning_rate: float = 0.05,
+        min_count: int = 5,
+        buckets: int = 2000000,
+        word_ngrams: int = 2,
+        early_stopping: bool = False,
+        min_epochs: int = 5,
+        patience: int = 4,
+        shuffle: bool = True,
+        label_prefix: str = "__label__",
+        deterministic: bool = True,
+        random_state: Any = 0,
+        n_jobs: int | None = None,
+        device: str = "auto",
+        verbose: int = 0,
+        init: Any = None,
+    ) -> None: ...
+
 class ThresholdedRandomCutForest(_ThresholdedRandomCutForest):
     def __init__(
         self,
@@ -463,4 +615,30 @@ class ThresholdedRandomCutForest(_ThresholdedRandomCutForest):
         n_jobs: int | None = None,
         device: str = "auto",
         verbose: int = 0,
+    ) -> None: ...
+
+class Word2Vec(_Word2Vec):
+    def __init__(
+        self,
+        *,
+        mode: str = "skipgram",
+        vector_dim: int = 100,
+        epochs: int = 5,
+        learning_rate: float = 0.05,
+        min_count: int = 5,
+        buckets: int = 2000000,
+        window_size: int = 5,
+        negative_samples: int = 5,
+        sampling_threshold: float = 0.0001,
+        batch_size: int = 11,
+        subwords: bool = False,
+        min_char: int = 3,
+        max_char: int = 6,
+        noise_exponent: float = 0.75,
+        deterministic: bool = True,
+        random_state: Any = 0,
+        n_jobs: int | None = None,
+        device: str = "auto",
+        verbose: int = 0,
+        init: Any = None,
     ) -> None: ...

@@ -37,7 +37,8 @@ N_ROWS, N_FEATURES = 96, 64  # features enough for PCA to sketch
 SPLITS = ("train", "validation", "test")
 SMALL = {
     "epochs": 1, "mini_batch_size": 32, "num_classes": 3, "num_trees": 50, "partition": "shuffled",
-    "buckets": 100, "min_count": 1,
+    "buckets": 100, "min_count": 1, "fields": [N_FEATURES // 2, N_FEATURES // 2],
+    "num_entity_vectors": 100,
 }  # fmt: skip
 # What a word may ask for.
 MORE: tuple[dict[str, Any], ...] = (
@@ -47,7 +48,9 @@ MORE: tuple[dict[str, Any], ...] = (
     {"faiss_index_pq_m": 2},
     {"shingle_size": 2},
     {"fill_values": [0.0] * N_FEATURES},
-)
+    {f"{group}_init_{how}": 0.1
+     for group in ("bias", "linear", "factors") for how in ("scale", "value")},
+)  # fmt: skip
 
 
 @dataclass(frozen=True)

@@ -10,8 +10,10 @@ import pytest
 
 import smalgos
 from smalgos import formats
+from smalgos.algorithms import algorithm as find
 from smalgos.container.job import ChannelConfig, Job, execute
 from smalgos.formats import Block
+from smalgos.learning.parameters import REQUIRED
 
 LINEAR = {
     "predictor_type": "binary_classifier", "mini_batch_size": "100", "epochs": "2",
@@ -20,7 +22,14 @@ LINEAR = {
 KMEANS = {"k": "5", "mini_batch_size": "700"}
 PCA = {"num_components": "4"}
 TREES = {"objective": "binary:logistic", "num_round": "5", "subsample": "0.7"}
-RUNS = [("kmeans", KMEANS), ("linear-learner", LINEAR), ("pca", PCA), ("xgboost", TREES)]
+MACHINE = {"predictor_type": "binary_classifier", "num_factors": "5", "epochs": "2"}
+RUNS = [
+    ("factorization-machines", MACHINE),
+    ("kmeans", KMEANS),
+    ("linear-learner", LINEAR),
+    ("pca", PCA),
+    ("xgboost", TREES),
+]
 RUN = """
 import sys, json, hashlib
 from pathlib import Path
@@ -53,6 +62,13 @@ def digest(path):
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
+def of_the_wire(name):
+    """The container's defaults as arguments of an estimator."""
+    table = find(name).parameters.constructor()
+    return {n: f.default for n, f in table.items() if f.default != f.library_default
+            and f.default is not REQUIRED and n != "epochs"}  # fmt: skip
+
+
 def trained(algorithm, given, path, out):
     job = Job(algorithm, given, {"train": ChannelConfig(path)}, out)
     return digest(execute(job).path)
@@ -67,6 +83,10 @@ def test_from_every_format_and_from_the_estimator(algorithm, given, files, tmp_p
     }
     if algorithm == "kmeans":
         smalgos.KMeans(k=5, mini_batch_size=700, shuffle=False).fit(X).save(tmp_path / "m")
+    elif algorithm == "factorization-machines":
+        smalgos.FactorizationMachineClassifier(
+            **of_the_wire(algorithm), num_factors=5, epochs=2
+        ).fit(X, y).save(tmp_path / "m")
     elif algorithm == "pca":
         smalgos.PCA(num_components=4).fit(X).save(tmp_path / "m")
     elif algorithm == "xgboost":

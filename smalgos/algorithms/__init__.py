@@ -11,13 +11,17 @@ from smalgos.learning import files
 from smalgos.learning.model import Algorithm, Model
 
 # What a folder with a model holds, or else several of cross-validation.
-FILES = ("model.safetensors", "xgboost-model")
+FILES = ("model.safetensors", "xgboost-model", "model.bin", "vectors.bin")
 FOLDS = re.compile(r"xgboost-model-(\d+)")
 HEAD = 256  # bytes that tell formats apart
+FASTTEXT = bytes.fromhex("ba164f2f")  # what files of fastText begin with
 MOST_BYTES = 1 << 32
 
 # The original's image name -> module.
 MODULES = {
+    "blazingtext": "blazingtext",
+    "factorization-machines": "factorization_machines",
+    "ipinsights": "ip_insights",
     "kmeans": "kmeans",
     "knn": "knn",
     "linear-learner": "linear_learner",
@@ -74,7 +78,7 @@ def read_model(path: str | Path, device: str = "cpu") -> tuple[Model, dict[str, 
     if len(found) > 1:
         raise UserError(f"{path} holds {len(found)} models of cross-validation: name one of them")
     path = found[0]
-    if (model := _of_xgboost(path, device)) is not None:
+    if (model := _of_others(path, device)) is not None:
         return model, {}, {}
     arrays, meta = files.read(path)
     if "algorithm" not in meta:
@@ -106,8 +110,8 @@ def files_of(path: str | Path) -> list[Path]:
     return [file for _, file in sorted(folds, key=lambda fold: int(fold[0]))] or [path / FILES[0]]
 
 
-def _of_xgboost(path: Path, device: str) -> Model | None:
-    """The model of a file in one of XGBoost's formats; None: it is not in any."""
+def _of_others(path: Path, device: str) -> Model | None:
+    """The model of a file in fastText's format, or one of XGBoost's; None: it is not in any."""
     try:
         with open(path, "rb") as file:
             head = file.read(HEAD)
@@ -115,6 +119,11 @@ def _of_xgboost(path: Path, device: str) -> Model | None:
         return None  # the usual way finds out why
     if head[8:10] == b'{"':  # as safetensors have it, behind the length of their header
         return None
+    if head[:4] == FASTTEXT:
+        from smalgos.algorithms.blazingtext.fasttext_file import read_model
+
+        fasttext: Model = read_model(path, device)
+        return fasttext
     from smalgos.algorithms.xgboost import exchange
 
     if exchange.sniff(head) is None:

@@ -66,8 +66,8 @@ def _estimators(a: "Algorithm") -> list[str]:
     from smalgos.algorithms import MODULES
 
     homes: dict[str, str] = vars(smalgos)["_ESTIMATORS"]  # which type stubs do not show
-    own = a.estimators or MODULES[a.name]
-    return [name for name, module in homes.items() if module == own]
+    own = (a.estimators or MODULES[a.name]).split()
+    return [name for name, module in homes.items() if module in own]
 
 
 @click.command()

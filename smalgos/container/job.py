@@ -158,7 +158,7 @@ def execute(
         if why == "done":
             raise
         return Outcome(None, state, {}, why, None)
-    scores: dict[str, dict[str, float]] = {}
+    scores = state.final_scores()
     if why == "done" and a.metrics is not None:
         try:
             report("scoring", state=state, model=model)

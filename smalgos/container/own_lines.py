@@ -2,12 +2,14 @@
 
 import json
 import os
+import shutil
 import time
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from smalgos.container.job import Job
-from smalgos.container.lines import Lines, Series
+from smalgos.container.lines import Counters, Lines, Series
 from smalgos.container.log import PLAIN
 from smalgos.learning.model import Algorithm, Model
 from smalgos.learning.state import Pass, State
@@ -306,6 +308,137 @@ class RandomCutForestLines(Lines):
         super().on_saved(state, model, path)
 
 
+class FactorizationMachinesLines(Lines):
+    """Scores of the first batch of an epoch and of each so many more, as means since it began."""
+
+    def __call__(self, event: str, **facts: Any) -> None:
+        """Take an event of `smalgos.container.job.execute`."""
+        if event == "batch" and facts["p"].epoch:
+            self.on_batch(facts["state"])
+        super().__call__(event, **facts)
+
+    def on_begin(self, state: Any) -> None:
+        """Training begins, or goes on."""
+        self.say("Number of GPUs being used: 0")
+        if state.spec.columns["features"][0] == "csr":
+            self.say("[Sparse network] Building a sparse network.")
+        self.say("Create Store: local")
+        if state.passes or state.row:
+            self.say(f"Resumed from the checkpoint: epoch {state.epoch}, row {state.row}")
+        self.took("initialize.time")
+        batch = state.p.mini_batch_size
+        self.counters.add(min(batch, state.spec.rows or batch), batch)
+        self.metrics({"initialize.time": self.times["initialize.time"]}, since=self.started)
+        self.metrics(
+            self.counters.as_dict(), since=self.counters.started, Meta="init_train_data_iter"
+        )
+
+    def on_batch(self, state: Any) -> None:
+        """Some mini-batches are over."""
+        for batch, scores in state.told:
+            for name, value in scores.items():
+                self.quality(f"batch={batch} train", name, value, state.epoch)
+
+    def on_pass(self, state: Any, p: Pass, metrics: Mapping[str, float], rows: int) -> None:
+        """A reading is over; looks at the first rows are not told."""
+        if not p.look:
+            super().on_pass(state, p, metrics, rows)
+
+    def on_epoch(self, state: State, epoch: int) -> None:
+        """An epoch is over, with what judges it."""
+        since = self.mark
+        self.took("update.time")
+        spent = {"update.time": Series(self.times["update.time"].values[-1])}
+        if epoch == 0:
+            spent["epochs"] = Series(state.budget)
+        self.metrics(spent, since=since)
+        percent = 100.0 if self.last_epoch(state) else 100 * state.epoch / state.budget
+        self.say(f"#progress_metric: host={self.host}, completed {percent} % of epochs")
+        self.metrics(self.counters.as_dict(), since=since, epoch=epoch, Meta="training_data_iter")
+        rate = self.epoch_rows / max(self.mark - since, 1e-9)
+        self.say(f"#throughput_metric: host={self.host}, train throughput={rate} records/second")
+
+    def last_epoch(self, state: Any) -> bool:
+        """Whether no epoch follows."""
+        return bool(state.stopping.over) or super().last_epoch(state)
+
+    def on_stop(self, state: State, why: str) -> None:
+        """Training is over."""
+        self.say("Pulling entire model from kvstore to finalize")
+        super().on_stop(state, why)
+
+
+class PairCounters(Counters):
+    """Pairs and steps: of each row there are several, made-up ones included."""
+
+    each = 1
+
+    def add(self, rows: int, batch: int) -> None:
+        """One reading is over."""
+        steps, left = divmod(rows, batch)
+        steps = steps * min(batch, self.each) + min(left, self.each)
+        self.readings.append((rows * self.each, steps))
+
+
+class IPInsightsLines(Lines):
+    """Metrics after each so many batches, as means since the epoch began; rates in pairs."""
+
+    counters: PairCounters
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.counters = PairCounters()
+        self.began = self.last = (time.time(), 0.0)  # (when, pairs of the epoch by then)
+
+    def __call__(self, event: str, **facts: Any) -> None:
+        """Take an event of `smalgos.container.job.execute`."""
+        if event == "batch" and facts["p"].epoch:
+            self.on_batch(facts["state"])
+        super().__call__(event, **facts)
+
+    def on_begin(self, state: Any) -> None:
+        """Training begins, or goes on."""
+        super().on_begin(state)
+        p = state.p
+        made_up = p.random_negative_sampling_rate + p.shuffled_negative_sampling_rate
+        self.counters.each = 1 + made_up
+        self.began = self.last = time.time(), float(state.sums[2])
+
+    def on_batch(self, state: Any) -> None:
+        """Some steps are over."""
+        told, state.told = state.told, []
+        now, (when, before) = time.time(), self.last
+        speed = (state.sums[2] - before) / max(now - when, 1e-9)
+        for batch, accuracy, loss in told:
+            if batch:
+                self.say(
+                    f"Epoch[{state.epoch}] Batch [{batch}]\tSpeed: {speed:.2f} samples/sec\t"
+                    f"binary_classification_accuracy={accuracy:.6f}\t"
+                    f"binary_classification_cross_entropy={loss:.6f}"
+                )
+            at = f"#quality_metric: host={self.host}, epoch={state.epoch}, batch={batch} train"
+            self.say(f"{at} binary_classification_accuracy <score>={accuracy}")
+            self.say(f"{at} binary_classification_cross_entropy <loss>={loss}")
+        if told:
+            self.last = now, float(state.sums[2])
+
+    def on_pass(self, state: State, p: Pass, metrics: Mapping[str, float], rows: int) -> None:
+        """A reading is over."""
+        if p.epoch:
+            now, epoch = time.time(), state.epoch - 1
+            for key, value in metrics.items():
+                self.say(f"Epoch[{epoch}] Train-{key.removeprefix('train:')}={value:.6f}")
+            self.say(f"Epoch[{epoch}] Time cost={now - self.began[0]:.3f}")
+            self.began = self.last = now, 0.0
+        super().on_pass(state, p, metrics, rows)
+
+    def on_epoch(self, state: State, epoch: int) -> None:
+        """An epoch is over, with what judges it."""
+        self.epoch_rows *= self.counters.each
+        super().on_epoch(state, epoch)
+        self.began = self.last = time.time(), 0.0
+
+
 class XGBoostLines(Lines):
     """XGBoost's own lines, one for each round, and those that the container adds.
 
@@ -399,8 +532,154 @@ class XGBoostLines(Lines):
         self.round(state.budget, means)
 
 
+class BlazingTextLines(Lines):
+    """The tool's own lines, most of them without a prefix: words read, progress, accuracies.
+
+    There are no ``#metrics`` lines.
+    """
+
+    EVERY = 2.0  # seconds between two lines of progress
+    READ = 10_000_000  # words between two lines while they are counted
+
+    told = 0  # words that were told of
+    throughput = 0.0
+
+    def bare(self, text: str) -> None:
+        """A line without a prefix."""
+        self.log.info("%s", text, extra=PLAIN)
+
+    def configuration(self, provided: Mapping[str, Any], path: str) -> None:
+        """Nothing is said of it, as long as all of it is used."""
+        self.provided = dict(provided)
+
+    def channels(self, job: Job) -> None:
+        """The files."""
+        self.folder, self.validation = job.model_dir, job.channels.get("validation")
+        looked = time.time()
+        gpus = int(shutil.which("nvidia-smi") is not None)
+        self.say(f"nvidia-smi took: {time.time() - looked} secs to identify {0 * gpus} gpus")
+        mode = str(job.hyperparameters.get("mode", "")).strip('"')
+        self.say(f"Running single machine CPU BlazingText training using {mode} mode.")
+        if job.checkpoint is not None:
+            self.say(f"Checkpoints are saved to {job.checkpoint}")
+        for name, config in job.channels.items():
+            if config.mode == "Pipe":
+                self.say(f"The channel '{name}' is in pipe input mode under {config.path}.")
+            elif name in ("train", "validation"):
+                path, size = _file_of(config.path)
+                self.say(f"Processing {path} . File size: {size >> 20} MB")
+
+    def __call__(self, event: str, **facts: Any) -> None:
+        """Take an event of `smalgos.container.job.execute`."""
+        if event == "batch":
+            self.on_batch(**facts)
+        super().__call__(event, **facts)
+
+    def on_begin(self, state: Any) -> None:
+        """Training begins, or goes on."""
+        for name in state.p.unused():
+            if name in self.provided:
+                self.log.warning("%s", f"{name} is given, but mode={state.p.mode} does not use it.")
+        if state.passes or state.row:
+            self.say(f"Resumed from the checkpoint: epoch {state.epoch}, row {state.row}")
+        self.began = self.mark = time.time()
+        if state.p.evaluation and not state.p.classifies and not state.sets:
+            self.say(
+                "There are no sets of word similarities to evaluate the vectors with: give some in "
+                "the channel 'evaluation'."
+            )
+
+    def on_batch(self, state: Any, p: Pass) -> None:
+        """Some rows, or a step, are over."""
+        now = time.time()
+        if p.name == "vocabulary":
+            read = state.lexicon.counting.tokens
+            if read // self.READ > self.told // self.READ:
+                self.bare(f"Read {read // 1_000_000}M words")
+                self.told = read
+        elif p.name == "train" and now - self.mark >= self.EVERY:
+            self.progress(state)
+
+    def progress(self, state: Any) -> None:
+        """How far training is."""
+        self.mark = time.time()
+        share = state.progress()
+        words = share * state.rounds * state.lexicon.vocabulary.tokens / 1e6
+        self.throughput = words / max(self.mark - self.began, 1e-9)
+        told = (
+            f"Alpha: {state.p.learning_rate * (1 - share):.4f}  Progress: {100 * share:.2f}%  "
+            f"Million Words/sec: {self.throughput:.2f}"
+        )
+        self.bare(f"##### {told} #####" if state.p.classifies else told)
+
+    def on_pass(self, state: Any, p: Pass, metrics: Mapping[str, float], rows: int) -> None:
+        """A reading, an epoch, a look or a judgement is over."""
+        if p.name == "vocabulary":
+            words = state.lexicon.vocabulary
+            self.bare(f"Read {words.tokens // 1_000_000}M words")
+            self.bare(f"Number of words:  {len(words)}")
+            if self.validation is not None:
+                self.bare(f"Loading validation data from {_file_of(self.validation.path)[0]}")
+                self.bare("Loaded validation data.")
+        elif p.name == "validate":
+            self.look(state, metrics["validation:accuracy"])
+        elif p.name == "judge":
+            ((key, value),) = metrics.items()
+            split = key.partition(":")[0]
+            self.bare(f"#{split}_accuracy: {value:.4f}")
+            self.bare(f"Number of {split} examples: {state.examples[split]}")
+        elif p.name == "evaluate":
+            self.bare("Evaluating word embeddings....")
+            self.bare(f"Vectors read from: {self.folder / 'vectors.txt'} ")
+            self.bare(json.dumps(state.evaluation, indent=4, sort_keys=True))
+            self.say(f"#mean_rho: {metrics['train:mean_rho']}")
+        if p.name in ("train", "validate") and state.phase not in ("train", "validate"):
+            self.finished(state)
+        if p.name in ("vocabulary", "rows"):  # epochs are about to begin
+            self.began = self.mark = time.time()
+
+    def look(self, state: Any, accuracy: float) -> None:
+        """The validation rows were looked at."""
+        self.bare(f"-------------- End of epoch: {state.epoch}")
+        with state.k.threads(state.p.n_jobs) as threads:
+            self.bare(f"Using {threads} threads for prediction!")
+        self.bare(f"Validation accuracy: {accuracy:.6f}")
+        if state.stopping.bad:
+            bad = state.stopping.bad
+            self.bare(f"Validation accuracy has not improved for last {bad} epochs.")
+        else:
+            self.bare("Validation accuracy improved! Storing best weights...")
+
+    def finished(self, state: Any) -> None:
+        """The last epoch is over."""
+        self.progress(state)
+        self.bare("Training finished." if state.p.classifies else "Training finished!")
+        self.bare(f"Average throughput in Million words/sec: {self.throughput:.2f}")
+        self.bare(f"Total training time in seconds: {time.time() - self.began:.2f}")
+        if state.p.classifies:
+            self.bare("")
+
+    def on_stop(self, state: State, why: str) -> None:
+        """Training is over."""
+        if why == "stopped":
+            self.say("Training was asked to stop: the model learnt so far is saved.")
+
+    def on_saved(self, state: State, model: Model, path: Any) -> None:
+        """The model is on the disk."""
+
+
+def _file_of(path: Path) -> tuple[Path, int]:
+    """A channel's file, or its folder where there are several; bytes in all."""
+    files = [f for f in path.rglob("*") if f.is_file()] if path.is_dir() else [path]
+    size = sum(f.stat().st_size for f in files if f.exists())
+    return (files[0] if len(files) == 1 else path), size
+
+
 OWN_LINES: dict[str, type[Lines]] = {
+    "blazingtext": BlazingTextLines,
+    "factorization-machines": FactorizationMachinesLines,
     "knn": KNNLines,
+    "ipinsights": IPInsightsLines,
     "kmeans": KMeansLines,
     "linear-learner": LinearLearnerLines,
     "pca": PCALines,

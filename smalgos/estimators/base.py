@@ -28,11 +28,12 @@ class Estimator(BaseEstimator):  # type: ignore[misc]
     """Base of all estimators.
 
     A subclass names its algorithm, ``class PCA(Estimator, algorithm="pca")``, and gets a
-    constructor with the hyperparameters of that algorithm's table. ``extra`` adds arguments that
-    only the estimator knows.
+    constructor with the hyperparameters of that algorithm's table, without those that are
+    ``hidden``. ``extra`` adds arguments that only the estimator knows.
     """
 
     algorithm: ClassVar[Algorithm]
+    hidden: ClassVar[tuple[str, ...]] = ()
     extra: ClassVar[dict[str, Any]] = {}
     extra_doc: ClassVar[str] = ""
 
@@ -62,13 +63,13 @@ class Estimator(BaseEstimator):  # type: ignore[misc]
         __init__.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
         __init__.__qualname__ = f"{cls.__name__}.__init__"
         cls.__init__ = __init__  # type: ignore[method-assign]
-        table = cls.algorithm.parameters.document() + cls.extra_doc
+        table = cls.algorithm.parameters.document(cls.hidden) + cls.extra_doc
         cls.__doc__ = f"{inspect.cleandoc(cls.__doc__ or '')}\n\nParameters\n----------\n{table}\n"
 
     @classmethod
     def constructor_defaults(cls) -> dict[str, Any]:
         """{argument: default}"""
-        table = cls.algorithm.parameters.constructor()
+        table = cls.algorithm.parameters.constructor(cls.hidden)
         return {name: field.library_default for name, field in table.items()} | cls.extra
 
     # -- what a subclass may change
@@ -163,7 +164,8 @@ class Estimator(BaseEstimator):  # type: ignore[misc]
 
     def _given(self) -> dict[str, Any]:
         """The hyperparameters that the constructor was given."""
-        return {name: getattr(self, name) for name in self.algorithm.parameters.constructor()}
+        table = self.algorithm.parameters.constructor(self.hidden)
+        return {name: getattr(self, name) for name in table}
 
     def _more_rounds(self) -> int:
         """How many epochs more a warm start is good for."""
@@ -370,7 +372,8 @@ def _settings(cls: type[Estimator], model: Model) -> dict[str, Any]:
     noted = model.notes.get("hyperparameters", {})
     if not isinstance(noted, dict):
         raise UserError("the hyperparameters in its notes are no table")
-    table = {n: f for n, f in cls.algorithm.parameters.constructor().items() if not f.transient}
+    shown = cls.algorithm.parameters.constructor(cls.hidden)
+    table = {n: f for n, f in shown.items() if not f.transient}
     return {name: table[name].check(value) for name, value in noted.items() if name in table}
 
 
@@ -391,7 +394,7 @@ def _state_of(estimator: Estimator, model: Model, kept: Any, arrays: Any, device
     ):
         raise UserError("the training state in it is not described")
     spec = Spec.read(kept.get("spec"), device=device, facts=estimator._facts())
-    width = estimator.n_features_in_
+    width = estimator._row_width(model)
     if spec.width != width:
         raise UserError(f"its training state is of {spec.width} features, not {width}")
     flat = arrays | kept["scalars"]

@@ -66,7 +66,8 @@ class Algorithm:
     file : str
         What a model is called in the folder of a training job.
     estimators : str
-        Module of its estimators, if it is called otherwise than the algorithm's.
+        Module of its estimators, if it is called otherwise than the algorithm's; several parted
+        by blanks.
     metrics : callable, optional
         ``metrics(model)``: an accumulator with ``add(labels, outputs)`` and ``result()``.
     scores : tuple of str

@@ -323,9 +323,9 @@ class Parameters:
         return {n: getattr(self, n) for n, f in self.table.items() if not f.transient}
 
     @classmethod
-    def constructor(cls) -> dict[str, Field]:
-        """The rows that are arguments of estimators."""
-        return {name: field for name, field in cls.table.items() if not field.wire}
+    def constructor(cls, hidden: Iterable[str] = ()) -> dict[str, Field]:
+        """The rows that are arguments of estimators, without those that one of them hides."""
+        return {n: f for n, f in cls.table.items() if not f.wire and n not in hidden}
 
     @classmethod
     def wired(cls, spec: Any) -> dict[str, Any]:
@@ -333,10 +333,10 @@ class Parameters:
         return {n: f.wire(spec) for n, f in cls.table.items() if callable(f.wire)}
 
     @classmethod
-    def document(cls) -> str:
+    def document(cls, hidden: Iterable[str] = ()) -> str:
         """The numpydoc section of an estimator's constructor."""
         lines = []
-        for name, field in cls.constructor().items():
+        for name, field in cls.constructor(hidden).items():
             lines.append(f"{name} : {type_name(field)}, default={field.library_default!r}")
             text = f"{sentence(field.doc)} It {field.expected()}."
             lines += textwrap.wrap(text, 95, initial_indent="    ", subsequent_indent="    ")

@@ -25,7 +25,7 @@ class Progress:
     def __init__(self, name: str, rows: int | None = None) -> None:
         self.name, self.rows = name, rows
         self._bar: Any = None
-        self._seen = 0
+        self._seen = self._before = 0  # rows so far; those before this pass
         self._unit = "epoch"
 
     def __call__(self, event: str, **facts: Any) -> None:
@@ -40,7 +40,7 @@ class Progress:
             )  # fmt: skip
             rows = self.rows or state.spec.rows
             self._bar.total = rows * (state.budget - state.epoch) if rows else None
-            self._seen = state.seen
+            self._seen = self._before = state.seen
         elif event == "batch":
             if state.seen > self._seen:
                 self._bar.bar_format = UNKNOWN if self._bar.total is None else KNOWN
@@ -48,14 +48,15 @@ class Progress:
             self._seen = state.seen
         elif event == "pass":
             p: Pass = facts["p"]
-            if p.epoch and p.channel is None:  # without reading, rounds are what is counted
+            rows, self._before = state.seen - self._before, state.seen
+            if p.epoch and not rows:  # without rows, rounds are what is counted
                 self._bar.bar_format, self._bar.unit = KNOWN, "round"
                 self._bar.total, self._bar.n = state.budget, state.epoch
                 self._bar.refresh()
-            elif p.epoch and self._bar.total is None and facts["rows"]:
-                # after the first epoch the end is known
-                self._bar.total = facts["rows"] * (state.budget - state.epoch) + self._bar.n
-            self._unit = "epoch" if p.channel else "round"
+            elif p.epoch and self._bar.total is None:  # after the first epoch the end is known
+                self._bar.total = rows * (state.budget - state.epoch) + self._bar.n
+            if p.epoch:
+                self._unit = "epoch" if rows else "round"
             self._tell(state, facts["metrics"])
         elif event == "stop":
             if facts["why"] == "done":  # stopped early: what is left will not be read

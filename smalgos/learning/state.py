@@ -380,6 +380,10 @@ class State(Part, ABC):
         """Share of the work that is done, 0 to 1."""
         return min(self.epoch / max(self.budget, 1), 1.0)
 
+    def final_scores(self) -> dict[str, dict[str, float]]:
+        """{split: {metric: value}} of the final model, where its passes have judged it."""
+        return {}
+
     @abstractmethod
     def finish(self) -> Any:
         """A `Model` of what was learnt so far; `NotReady` before that. Changes nothing."""

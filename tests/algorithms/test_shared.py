@@ -16,6 +16,8 @@ from smalgos.learning.train import Checkpoint, end_pass, run_pass, train
 
 # Hyperparameters that make a small, complete run; one entry per kind of run worth telling apart.
 RUNS = {
+    "blazingtext": [],  # whose rows are texts: see test_blazingtext
+    "ipinsights": [],  # the same: see test_ip_insights
     "kmeans": [
         {"k": "4", "mini_batch_size": "32", "extra_center_factor": "5", "epochs": "2"},
         {"k": "3", "init_method": "kmeans++", "mini_batch_size": "100",
@@ -50,6 +52,17 @@ RUNS = {
         {"num_trees": "5", "num_samples_per_tree": "16", "shingle_size": "3",
          "forest_mode": "STREAMING_IMPUTE", "weights": "[1, 1, 2, 1, 0]",
          "transform_method": "SUBTRACT_MA"},
+    ],
+    "factorization-machines": [
+        {"predictor_type": "binary_classifier", "num_factors": "4", "mini_batch_size": "32",
+         "epochs": "3", "linear_lr": "0.05", "factors_lr": "0.01"},
+        {"predictor_type": "regressor", "num_factors": "3", "mini_batch_size": "50",
+         "normalize_label": "true", "optimizer": "ftrl", "pad_last": "false",
+         "linear_lr": "0.1", "factors_lr": "0.1", "interaction": "field_weighted",
+         "fields": "[2, 2, 1]"},
+        {"predictor_type": "regressor", "num_factors": "2", "mini_batch_size": "40", "epochs": "2",
+         "interaction": "field_aware", "fields": "[0, 1, 1, 0, 2]", "optimizer": "adagrad",
+         "linear_lr": "0.1", "factors_lr": "0.1"},
     ],
     "linear-learner": [
         {"predictor_type": "binary_classifier", "mini_batch_size": "32", "epochs": "3"},

@@ -37,9 +37,12 @@ def test_varieties_are_valid_and_cover_every_word(name: str) -> None:
 @pytest.mark.parametrize("name", sorted(MODULES))
 def test_a_tiny_model_gets_the_scores_that_describe_names(name: str, tmp_path: Path) -> None:
     a = algorithm(name)
-    write(tmp_path / "rows.csv", warmup.dense_rows())
+    if a.texts:
+        write(tmp_path / "rows", warmup.text_rows(a), content_type=a.content_type)
+    else:
+        write(tmp_path / "rows", warmup.dense_rows(), content_type="text/csv")
     given = next(warmup.varieties(a))
-    outcome = warmup.train_and_ask(a, given, tmp_path / "rows.csv", tmp_path / "model")
+    outcome = warmup.train_and_ask(a, given, tmp_path / "rows", tmp_path / "model")
     found = {name for scores in outcome.scores.values() for name in scores}
     assert found <= set(a.scores)
     assert bool(found) == bool(a.scores)

@@ -27,6 +27,14 @@ EXPECTED = {
         "check_sample_weight_equivalence_on_dense_data": ROWS_ARE_ROUNDED,
         "check_sample_weight_equivalence_on_sparse_data": ROWS_ARE_ROUNDED,
     },
+    "FactorizationMachineClassifier": {
+        "check_sample_weight_equivalence_on_dense_data": ROWS_ARE_COUNTED,
+        "check_sample_weight_equivalence_on_sparse_data": ROWS_ARE_COUNTED,
+    },
+    "FactorizationMachineRegressor": {
+        "check_sample_weight_equivalence_on_dense_data": ROWS_ARE_COUNTED,
+        "check_sample_weight_equivalence_on_sparse_data": ROWS_ARE_COUNTED,
+    },
     "KMeans": {
         "check_sample_weight_equivalence_on_dense_data": ROWS_ARE_DRAWN,
         "check_sample_weight_equivalence_on_sparse_data": ROWS_ARE_DRAWN,
@@ -40,8 +48,8 @@ EXPECTED = {
         "check_sample_weight_equivalence_on_sparse_data": ROWS_ARE_COUNTED,
     },
 }
-# Those that learn from more than X and y have tests of their own.
-TAKE_MORE = ("BoostedTreesRanker",)
+# Those that learn from more than X and y, or from texts, have tests of their own.
+TAKE_MORE = ("BoostedTreesRanker", "IPInsights", "TextClassifier", "Word2Vec")
 
 
 @parametrize_with_checks(
