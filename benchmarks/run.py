@@ -24,7 +24,8 @@ from benchmarks.runner import Row, load, run_case, save  # noqa: E402
 HERE = Path(__file__).resolve().parent
 PROBLEMS = (
     "recordio", "csv", "convert", "linear_learner", "kmeans", "knn", "pca", "boosted_trees",
-    "random_cut_forest", "streaming_forest", "serving", "cold_start", "memory", "published",
+    "random_cut_forest", "streaming_forest", "factorization_machines", "ip_insights", "text",
+    "text_classification", "word_vectors", "serving", "cold_start", "memory", "published",
 )  # fmt: skip
 
 

@@ -15,6 +15,8 @@ DATA = {
     "Adult": "adult",
     "Adult, a model of the original": "adult_model",
     "MNIST, is it 0": "mnist",
+    "MovieLens, factorization machine": "movielens",
+    "MNIST, is it 0, factorization machine": "mnist_machine",
     "Covertype, 7 classes": "covertype_figures",
     "Abalone": "abalone",
     "PCA of Bitcoin features, a model of the original": "bitcoin",
