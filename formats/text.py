@@ -11,7 +11,7 @@ from smalgos.formats.block import Block, Ragged
 from smalgos.formats.csv_texts import all_texts
 
 MAX_LINE_BYTES = 16 << 20  # as for CSV: bounds what is kept while a line's end is looked for
-CUT_BYTES = 1 << 20  # of a line that may be cut, a whole book maybe
+CUT_BYTES = 1 << 14  # of a line that may be cut, which may be a whole book
 WHITE = b" \t\v\f\r\0"
 
 
@@ -36,7 +36,7 @@ def read_blocks(
     texts : tuple of str
         Name of the one column.
     cut_lines : bool
-        Whether a line of more than 1 MiB is cut into several rows, behind the last white space
+        Whether a line of more than 16 KiB is cut into several rows, behind the last white space
         within that length; all rows but the line's last then lack its end.
     chunk_bytes : int
         About how much text is held in memory at a time.

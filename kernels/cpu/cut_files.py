@@ -25,8 +25,9 @@ from smalgos.kernels.cpu.cut_layout import (
     high_of,
     low_of,
 )
-from smalgos.kernels.cpu.cut_memory import borrowed, floats, ints, word
+from smalgos.kernels.cpu.cut_memory import floats, ints, word
 from smalgos.kernels.cpu.shared import readable
+from smalgos.kernels.cpu.vector import borrowed
 
 PLAIN = {  # of `CutTrees.plain`
     "offsets": np.int64, "feature": np.int32, "cut": np.float32, "left": np.int32,

@@ -18,9 +18,9 @@ from smalgos.kernels.cpu.cut_layout import (
     TREES,
     WIDTH,
 )
-from smalgos.kernels.cpu.cut_memory import borrowed, floats, ints, uniform, word
+from smalgos.kernels.cpu.cut_memory import floats, ints, uniform, word
 from smalgos.kernels.cpu.cut_pairs import beyond, but_not, count_true, squeeze
-from smalgos.kernels.cpu.vector import LANES, lanes_below, load, store, store_part
+from smalgos.kernels.cpu.vector import LANES, borrowed, lanes_below, load, store, store_part
 
 
 @kernel(fastmath=False)

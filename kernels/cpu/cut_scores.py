@@ -24,7 +24,7 @@ from smalgos.kernels.cpu.cut_layout import (
     TREES,
     WIDTH,
 )
-from smalgos.kernels.cpu.cut_memory import Table, borrowed, floats, ints, word
+from smalgos.kernels.cpu.cut_memory import Table, floats, ints, word
 from smalgos.kernels.cpu.cut_pairs import (
     any_below,
     both,
@@ -46,7 +46,7 @@ from smalgos.kernels.cpu.cut_terms import (
     score_of_one,
 )
 from smalgos.kernels.cpu.shared import Lent, chunks, run
-from smalgos.kernels.cpu.vector import LANES, lanes_below, load, splat, store
+from smalgos.kernels.cpu.vector import LANES, borrowed, lanes_below, load, splat, store
 
 ROWS, FEW = 2048, 512  # of a task: as many as a forest is worth fetching for, or for all threads
 ROOM = 512  # walks of a list

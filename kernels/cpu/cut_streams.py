@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from smalgos._jit import kernel
 from smalgos.kernels.cpu.cut_files import check
 from smalgos.kernels.cpu.cut_layout import CAPACITY, MASS, ROOTS, SPACE, STREAM, TREES, WIDTH
-from smalgos.kernels.cpu.cut_memory import Table, borrowed, doubles, floats, ints, longs, word
+from smalgos.kernels.cpu.cut_memory import Table, doubles, floats, ints, longs, word
 from smalgos.kernels.cpu.cut_scores import (
     BEGIN,
     DONE,
@@ -41,6 +41,7 @@ from smalgos.kernels.cpu.cut_updates import (
     insert,
 )
 from smalgos.kernels.cpu.shared import Lent, chunks, readable, run
+from smalgos.kernels.cpu.vector import borrowed
 
 BLOCK = 1024  # rows that a tree takes before the next one does, while it is in cache
 TOGETHER = 128  # trees that do so where there is but one row
