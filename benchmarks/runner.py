@@ -221,7 +221,7 @@ def _row(
     ]
     row.ratio = statistics.median(pairs) if pairs else None
     for name in ("cpu", "warmup", "peak_mb", "rate"):
-        values = [a[name] for a in answers if name in a]
+        values = [a[name] for a in answers if a.get(name) is not None]
         setattr(row, name, statistics.median(values) if values else None)
     row.unit = last.get("unit", "")
     row.quality = "; ".join(
