@@ -8,6 +8,7 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
+from sklearn.utils.class_weight import compute_class_weight
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
@@ -342,6 +343,15 @@ class Classifier(ClassifierMixin, Estimator):  # type: ignore[misc]
 
     def _class_count(self, model: Model) -> int:
         raise AssertionError(f"{type(self).__name__} does not count the classes of {model}")
+
+
+def weights_of_classes(class_weight: Any, classes: Any, y: Any, sample_weight: Any) -> Any:
+    """One weight per row, that of its class times its own; None: all are 1."""
+    if class_weight is None or y is None:
+        return sample_weight
+    weights = compute_class_weight(class_weight, classes=classes, y=np.asarray(y))
+    per_row = weights[np.searchsorted(classes, y)]
+    return per_row if sample_weight is None else per_row * np.asarray(sample_weight)
 
 
 def _noted(model: Model, name: str, count: int, *kinds: type) -> list[Any]:

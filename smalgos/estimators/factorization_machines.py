@@ -10,8 +10,8 @@ from sklearn.base import RegressorMixin
 from smalgos.algorithms.factorization_machines import queries
 from smalgos.algorithms.factorization_machines.model import FactorizationMachine, probabilities
 from smalgos.errors import UserError
-from smalgos.estimators.base import Classifier, Estimator
-from smalgos.estimators.linear_learner import WARM_START, weights_of_classes
+from smalgos.estimators.base import Classifier, Estimator, weights_of_classes
+from smalgos.estimators.linear_learner import WARM_START
 from smalgos.learning.model import Model
 
 

@@ -5,11 +5,10 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.base import RegressorMixin
-from sklearn.utils.class_weight import compute_class_weight
 from sklearn.utils.metaestimators import available_if
 
 from smalgos.algorithms.linear_learner.model import LinearModel
-from smalgos.estimators.base import Classifier, Estimator
+from smalgos.estimators.base import Classifier, Estimator, weights_of_classes
 from smalgos.learning.model import Model
 
 WARM_START = """
@@ -183,15 +182,6 @@ class LinearLearnerClassifier(Classifier, LinearLearner, algorithm="linear-learn
         """The predicted class of each row."""
         label = self._predict(X)["predicted_label"]
         return self.classes_[label]
-
-
-def weights_of_classes(class_weight: Any, classes: Any, y: Any, sample_weight: Any) -> Any:
-    """One weight per row, that of its class times its own; None: all are 1."""
-    if class_weight is None or y is None:
-        return sample_weight
-    weights = compute_class_weight(class_weight, classes=classes, y=np.asarray(y))
-    per_row = weights[np.searchsorted(classes, y)]
-    return per_row if sample_weight is None else per_row * np.asarray(sample_weight)
 
 
 class LinearLearnerRegressor(RegressorMixin, LinearLearner, algorithm="linear-learner"):  # type: ignore[misc]

@@ -1,5 +1,6 @@
 """What both kinds of models share: words, rows, and the file that they are saved in."""
 
+from abc import abstractmethod
 from collections.abc import Callable, Mapping
 from functools import cached_property
 from typing import Any, Self
@@ -131,6 +132,6 @@ class BlazingTextModel(Model):
                 raise UserError("output is not a table of float32")
 
     @property
+    @abstractmethod
     def named(self) -> list[str]:
         """What has an output row."""
-        raise NotImplementedError
