@@ -14,25 +14,29 @@ WARM = 5_000
 PLANTED = 8  # numbers of a planted factor
 
 
-def make(folder: str, rows: int, sizes: list[int], numbers: int = 0) -> dict[str, Any]:
+def make(
+    folder: str, rows: int, sizes: list[int], numbers: int = 0, skew: float = 3, fall: float = 1
+) -> dict[str, Any]:
     """Rows of one category in each field, the frequent ones first, and `numbers` real columns.
 
-    Labels are drawn from the probabilities of a factorization machine.
+    Labels are drawn from the probabilities of a factorization machine. The larger `skew`, the more
+    frequent the first categories; each field matters `fall` times as much as the one before it.
     """
     rng = np.random.default_rng(0)
     n = rows + HELD
     starts = np.concatenate([[numbers], numbers + np.cumsum(sizes)])
     width = int(starts[-1])
-    # Categories fall off as words of a language do: u**3 crowds towards 0.
-    columns = [start + (size * rng.random(n) ** 3).astype(np.int64)
+    # Categories fall off as words of a language do: powers crowd towards 0.
+    columns = [start + (size * rng.random(n) ** skew).astype(np.int64)
                for size, start in zip(sizes, starts[:-1], strict=True)]  # fmt: skip
     indices = np.empty((n, numbers + len(sizes)), np.int32)
     indices[:, :numbers] = np.arange(numbers)
     indices[:, numbers:] = np.column_stack(columns)
     values = np.ones(indices.shape, np.float32)
     values[:, :numbers] = rng.random((n, numbers), np.float32)
-    scale = 1 / np.sqrt(indices.shape[1])
-    V = (scale * rng.standard_normal((width, PLANTED))).astype(np.float32)
+    of_field = fall ** np.arange(len(sizes) + (numbers > 0)) / np.sqrt(indices.shape[1])
+    scale = np.repeat(of_field, [*[numbers] * (numbers > 0), *sizes])
+    V = (scale[:, None] * rng.standard_normal((width, PLANTED))).astype(np.float32)
     w = (scale * rng.standard_normal(width)).astype(np.float32)
     parts = np.empty((2, n), np.float32)
     for a in range(0, n, 50_000):

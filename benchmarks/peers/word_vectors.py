@@ -82,15 +82,17 @@ def counted(folder: str, epochs: int) -> int:
     return epochs * len(Path(folder, "sentences").read_bytes().split())
 
 
-def ours(folder: str, epochs: int, deterministic: bool, mode: str, seed: int = 0) -> dict:
-    """The estimator, from the file to vectors."""
+def ours(
+    folder: str, epochs: int, deterministic: bool, mode: str, n_jobs: int = 0, seed: int = 0
+) -> dict:
+    """The estimator, from the file to vectors; with 0 jobs, as many threads as all cells have."""
     from smalgos import Word2Vec
 
     path = Path(folder, "sentences")
     given = {
         "mode": mode, "vector_dim": 100, "window_size": 5, "negative_samples": 5,
         "min_count": MIN_COUNT, "sampling_threshold": SUBSAMPLING, "learning_rate": 0.025,
-        "deterministic": deterministic, "n_jobs": threads(), "random_state": seed,
+        "deterministic": deterministic, "n_jobs": n_jobs or threads(), "random_state": seed,
     }  # fmt: skip
     answer = measured(
         lambda: Word2Vec(**given, epochs=epochs).fit(path),
@@ -103,7 +105,9 @@ def ours(folder: str, epochs: int, deterministic: bool, mode: str, seed: int = 0
     )
 
 
-def gensim(folder: str, epochs: int, lists: bool, mode: str, seed: int = 0) -> dict:
+def gensim(
+    folder: str, epochs: int, lists: bool, mode: str, n_jobs: int = 0, seed: int = 0
+) -> dict:
     """Its Word2Vec, of lists of words in memory or of the file."""
     from gensim.models import Word2Vec
 
@@ -111,7 +115,7 @@ def gensim(folder: str, epochs: int, lists: bool, mode: str, seed: int = 0) -> d
     given: dict[str, Any] = {
         "sg": int(mode == "skipgram"), "vector_size": 100, "window": 5, "negative": 5,
         "min_count": MIN_COUNT, "sample": SUBSAMPLING, "alpha": 0.025, "epochs": epochs,
-        "workers": threads(), "seed": seed + 1,
+        "workers": n_jobs or threads(), "seed": seed + 1,
     }  # fmt: skip
     text = {"corpus_file": path}
     if lists:
