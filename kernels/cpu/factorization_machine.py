@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from smalgos.kernels.cpu import shared
 from smalgos.kernels.cpu.crew import Crew
-from smalgos.kernels.cpu.embedding import check_optimizer, padded, sorter, zeros
+from smalgos.kernels.cpu.embedding import check_optimizer, padded, zeros
 from smalgos.kernels.cpu.factorization_scores import (
     FIELD_AWARE,
     FIELD_WEIGHTED,
@@ -47,7 +47,6 @@ INTERACTIONS = {
     "field_weighted": FIELD_WEIGHTED,
 }
 GROUPS = "bias", "linear", "factors"
-FEW = 4096  # entries of a batch below which a list for each member will do
 MOST = 16  # lists of a batch
 CHUNK = 1024  # rows of a task that scores
 
@@ -129,7 +128,8 @@ class Machine:
         )  # fmt: skip
         self._crew: Crew | None = None
         self._work: Work | None = None
-        self._known: Callable[[], Any] = _nothing  # indices that are in range
+        self._known: tuple[Callable[[], Any], ...] = ()  # offsets, and indices that are in range
+        self._length = -1  # entries of each of those rows, if that is one number
 
     # -- parameters
 
@@ -235,12 +235,12 @@ class Machine:
         """
         if batch < 1 or t < 1:
             raise ValueError(f"batch={batch}, t={t}: both count from 1")
-        entries, picked, n = self._rows(features)
+        entries, length, picked, n = self._rows(features)
         labels, weights = _labels(labels, weights, n)
         out = np.zeros((-(-n // batch), SUMS))
         if n == 0:
             return out
-        given = Given(entries, self.width, picked, labels, weights, batch)
+        given = Given(entries, length, picked, labels, weights, batch)
         expected = self.width * batch
         if not entries.dense:  # a guess: `learn` says when it is too low
             mean = (entries.bounds[-1] - entries.bounds[0]) / (len(entries.bounds) - 1)
@@ -258,19 +258,23 @@ class Machine:
             expected = int(work.state[NEEDED] * 1.25)
         return out
 
-    def _rows(self, features: Any) -> tuple[Entries, NDArray[np.int64], int]:
-        """(rows, numbers of those to learn from or none, how many)"""
+    def _rows(self, features: Any) -> tuple[Entries, int, NDArray[np.int64], int]:
+        """(rows, entries of each or -1, numbers of those to learn from or none, how many)."""
         picked, n = np.empty(0, np.int64), len(features)
         if hasattr(features, "array"):
             picked, features = readable(features.rows, np.int64), features.array
             if len(picked) and not 0 <= picked.min() <= picked.max() < len(features):
                 raise IndexError(f"rows {picked.min()} to {picked.max()} of {len(features)}")
-        # Blocks of rows by number share an array: it is looked through once.
-        indices = getattr(features, "indices", None)
-        if n and (not len(picked) or self._known() is not indices):
+        if not hasattr(features, "offsets"):
+            return _entries(features, self.width), self.width, picked, n
+        # Blocks of rows by number share arrays: those are looked through once.
+        arrays = features.offsets, features.indices
+        known = [found() for found in self._known] if len(picked) else []
+        if n and not (known and all(a is b for a, b in zip(known, arrays, strict=True))):
             _check_features(features, self.width)
-            self._known = weakref.ref(indices) if len(picked) and indices is not None else _nothing
-        return _entries(features, self.width), picked, n
+            self._length = _length(features.offsets)
+            self._known = tuple(map(weakref.ref, arrays)) if len(picked) else ()
+        return _entries(features, self.width), self._length, picked, n
 
     def _ready(self, batch: int, entries: int, dense: bool) -> tuple[Crew, Work]:
         """Threads as many as asked for, and room for batches of so many rows and entries."""
@@ -285,10 +289,9 @@ class Machine:
         return self._crew, work
 
     def _scratch(self, batch: int, entries: int, dense: bool, members: int) -> Work:
-        parts = 1 if members == 1 else members if entries < FEW else min(2 * members, MOST)
+        parts = min(members, MOST)
         pairwise, room = self.interaction == "pairwise", self.room
-        sparse = 0 if dense else entries
-        sort, tasks = sorter(self.width, sparse), -(-batch // ROWS)
+        sparse, tasks = 0 if dense else entries, -(-batch // ROWS)
         pairs = self.number_of_fields**2 if self.interaction == "field_weighted" else 0
         keys = np.empty((RING, sparse), np.int32)
         if dense:
@@ -298,7 +301,8 @@ class Machine:
             keys=keys,
             owner=np.empty((RING, entries), np.int32),
             values=np.empty((RING, entries), np.float32),
-            sort=sort._replace(space=np.empty((parts, len(sort.space)), np.int64)),
+            seen=zeros(0 if dense else self.width).view(np.int32),
+            own=np.empty((parts, sparse + 1), np.int32),
             found=np.empty((LISTS, parts, 4, entries + 1), np.int32),
             ordered=np.empty((LISTS, parts, entries + 1), np.float32),
             counts=np.zeros((LISTS, parts), np.int64),
@@ -443,8 +447,10 @@ def _check_features(features: Any, width: int) -> None:
         raise IndexError(f"row {row} has feature {stored[place]}, but there are {width}")
 
 
-def _nothing() -> None:
-    return None
+def _length(offsets: Any) -> int:
+    """Entries of every row, as where each has one of each category, or -1."""
+    lengths = np.diff(offsets)
+    return int(lengths[0]) if (lengths == lengths[0]).all() else -1
 
 
 def _labels(labels: Any, weights: Any, n: int) -> tuple[Any, Any]:

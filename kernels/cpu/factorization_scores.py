@@ -38,7 +38,7 @@ from smalgos.kernels.cpu.vector import (
 PAIRWISE, FIELD_AWARE, FIELD_WEIGHTED = 0, 1, 2
 
 WIDE = 4 * PANEL  # factors that a loop over a row's entries keeps in registers
-SOON = 12  # entries between a prefetch and its use
+SOON = 32  # entries between a prefetch and its use
 LOSS, WEIGHTS, CORRECT, TRUE_POSITIVE, FALSE_POSITIVE, FALSE_NEGATIVE = 0, 1, 2, 3, 4, 5
 SQUARED_ERROR, ABSOLUTE_ERROR = 2, 3  # in place of counts, for regression
 SUMS, SLOPES = 8, 8  # numbers for metrics; behind them, the sum of the derivatives

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from smalgos._jit import kernel
 from smalgos.kernels.cpu.crew import atomic_add, take, wait
-from smalgos.kernels.cpu.embedding import Sort, lists, move_record
+from smalgos.kernels.cpu.embedding import move_record
 from smalgos.kernels.cpu.factorization_scores import (
     FIELD_WEIGHTED,
     PAIRWISE,
@@ -52,6 +52,7 @@ ROWS, FEATURES = 64, 128  # of a task
 RING, LISTS = 3, 2  # batches of which rows, and lists by feature, are in memory
 SOON, FLOATS_SOON = 4, 512  # features between a prefetch and its use; more if they are short
 ROWS_SOON, ENTRIES_SOON = 24, 10  # rows between a prefetch and their use, of where they are too
+KEYS_SOON = 48  # entries between a prefetch of what is known of their features and its use
 FEW = 4  # entries of a row that are copied one by one
 LINE = 8  # int64 of a cache line
 KEYS, STARTS, ORDER, OWNER = 0, 1, 2, 3  # rows of `found`
@@ -80,15 +81,15 @@ class Method(NamedTuple):
 class Given(NamedTuple):
     """Rows to learn from.
 
-    entries           Entries: all rows there are; if dense, bounds are not looked at
-    width             int, features
+    entries           Entries: all rows there are
+    length            int, entries of each row, or -1: see bounds
     picked            (n,) int64, numbers of the rows; (0,): all, in order
     labels, weights   (n,) float32, in the order of learning
     batch             int, rows of a batch; the last one may have fewer
     """
 
     entries: Entries
-    width: int
+    length: int
     picked: NDArray[np.int64]
     labels: NDArray[np.float32]
     weights: NDArray[np.float32]
@@ -101,10 +102,11 @@ class Work(NamedTuple):
     bounds               (3, B + 1) int64, of the rows of three batches
     keys, owner, values  (3, E) int32, int32, float32: feature, row and value of each entry; if
                          dense, keys are (1, width)
-    sort                 Sort, whose space is (P, ...)
-    found                (2, P, 4, E + 1) int32, lists of two batches: what `lists` calls touched,
-                         starts and order, in the rows KEYS, STARTS and ORDER, and the rows of
-                         the entries in that order
+    seen                 (width,) int32, zeros between one list and the next; (0,) if dense
+    own                  (P, E + 1) int32, entries of each part; (P, 1) if dense
+    found                (2, P, 4, E + 1) int32, lists of two batches: features in KEYS, where their
+                         entries begin in STARTS; of these, rows in OWNER; positions in ORDER, if
+                         there are fields
     ordered              (2, P, E + 1) float32, values of the entries in that order
     counts               (2, P) int64, features of each list
     slopes               (B,) float32
@@ -121,7 +123,8 @@ class Work(NamedTuple):
     keys: NDArray[np.int32]
     owner: NDArray[np.int32]
     values: NDArray[np.float32]
-    sort: Sort
+    seen: NDArray[np.int32]
+    own: NDArray[np.int32]
     found: NDArray[np.int32]
     ordered: NDArray[np.float32]
     counts: NDArray[np.int64]
@@ -141,15 +144,13 @@ def _begin(given, first, count, bounds):
     offsets, by_number = given.entries.bounds, len(given.picked) > 0
     bounds[0] = 0
     for i in range(count):
-        if given.entries.dense:
-            bounds[i + 1] = given.width
-        else:
-            if by_number:
-                prefetch(offsets, given.picked[first + min(i + ROWS_SOON, count - 1)])
-            row = given.picked[first + i] if by_number else np.int64(first + i)
-            bounds[i + 1] = offsets[row + 1] - offsets[row]
-    for i in range(count):
-        bounds[i + 1] += bounds[i]
+        if given.length >= 0:
+            bounds[i + 1] = (i + 1) * given.length
+            continue
+        if by_number:
+            prefetch(offsets, given.picked[first + min(i + ROWS_SOON, count - 1)])
+        row = given.picked[first + i] if by_number else np.int64(first + i)
+        bounds[i + 1] = bounds[i] + offsets[row + 1] - offsets[row]
     return bounds[count]
 
 
@@ -160,20 +161,20 @@ def _copy(given, first, lo, hi, copied, owner):
     copied   Entries, whose bounds are set                   out
     owner    int32, row of each entry                        out
     """
-    dense, width, by_number = given.entries.dense, given.width, len(given.picked) > 0
-    offsets, n = given.entries.bounds, len(given.labels)
+    dense, by_number = given.entries.dense, len(given.picked) > 0
+    offsets, even, n = given.entries.bounds, given.length >= 0, len(given.labels)
     from_keys, from_values = given.entries.keys, given.entries.values
     keys, values, bounds = copied.keys, copied.values, copied.bounds
     for i in range(lo, hi):
         row = given.picked[first + i] if by_number else np.int64(first + i)
-        begin = row * width if dense else offsets[row]
+        begin = offsets[0] + row * given.length if even else offsets[row]
         at = bounds[i]
         length = bounds[i + 1] - at
         if by_number:
-            soon = given.picked[min(first + i + ROWS_SOON, n - 1)]
-            prefetch(offsets, np.int64(0) if dense else soon)
+            if not even:
+                prefetch(offsets, given.picked[min(first + i + ROWS_SOON, n - 1)])
             soon = given.picked[min(first + i + ENTRIES_SOON, n - 1)]
-            there = soon * width if dense else offsets[soon]
+            there = offsets[0] + soon * given.length if even else offsets[soon]
             for j in range(0, length, PANEL):  # as long as this row, for a guess
                 prefetch(from_values, there + j)
                 prefetch(from_keys, np.int64(0) if dense else there + j)
@@ -195,30 +196,67 @@ def _copy(given, first, lo, hi, copied, owner):
 
 
 @inner
-def _list(dense, width, count, copied, owner, part, parts, sort, found, ordered):
+def _part(key, parts):
+    """Which part a feature belongs to: one for all those whose counts are in a cache line."""
+    # Fibonacci hashing (Knuth, vol. 3, 6.4) of 32 bits
+    return ((((key >> 4) * 0x9E3779B1) & 0xFFFFFFFF) * parts) >> 32
+
+
+@inner
+def _list(
+    dense, width, count, copied, owner, part, parts, with_order, seen, own, found, ordered
+):  # fmt: skip
     """The lists by feature of one part of a batch; returns the number of features.
 
-    owner           int32, row of each entry     in
-    found, ordered  as in `Work`                 out
+    Features come in the order in which they are met first, entries of one in their own: they are
+    counted, then placed, which takes less time than to sort them.
+
+    owner           int32, row of each entry                     in
+    with_order      bool, whether positions are asked for, too
+    seen            int32, 0 for each feature                    scratch
+    own             int32, for the part's entries                scratch
+    found, ordered  as in `Work`                                 out
     """
-    order = found[ORDER]
+    touched, starts, order, rows = found[KEYS], found[STARTS], found[ORDER], found[OWNER]
+    keys, values, n, m = copied.keys, copied.values, 0, 0
     if dense:
         first, stop = width * part // parts, width * (part + 1) // parts
         for f in range(first, stop):
-            found[KEYS, f - first], found[STARTS, f - first] = f, (f - first) * count
+            touched[f - first], starts[f - first] = f, m
             for r in range(count):
-                order[(f - first) * count + r] = r * width + f
-        n = stop - first
-        found[STARTS, n] = n * count
-    else:
-        n = lists(
-            copied.keys, np.int64(0), copied.bounds[count], part, parts, sort, found[KEYS],
-            found[STARTS], order,
-        )  # fmt: skip
-    rows, values = found[OWNER], copied.values
-    for i in range(found[STARTS, n]):
-        position = np.uint32(order[i])
-        rows[i], ordered[i] = owner[position], values[position]
+                order[m], rows[m], ordered[m] = r * width + f, r, values[r * width + f]
+                m += 1
+        starts[stop - first] = m
+        return stop - first
+    for i in range(copied.bounds[count]):
+        own[np.uint64(m)] = i  # written over by the next one, if of another part
+        m += np.int64(parts == 1 or _part(np.int64(keys[np.uint64(i)]), parts) == part)
+    for j in range(m):
+        soon = own[np.uint64(min(j + KEYS_SOON, m - 1))]
+        prefetch(seen, np.int64(keys[np.uint32(soon)]))
+        key = np.uint32(keys[np.uint32(own[np.uint64(j)])])
+        before = seen[key]
+        touched[np.uint64(n)] = key  # written over by the next one, if seen before
+        n += np.int64(before == 0)
+        seen[key] = before + 1
+    at = 0
+    for s in range(n):
+        key = np.uint32(touched[np.uint64(s)])
+        starts[np.uint64(s)] = at
+        here = seen[key]
+        seen[key] = at
+        at += here
+    starts[n] = m
+    for j in range(m):
+        i = np.uint32(own[np.uint64(j)])
+        key = np.uint32(keys[i])
+        place = np.uint32(seen[key])
+        seen[key] = place + 1
+        rows[place], ordered[place] = owner[i], values[i]
+        if with_order:
+            order[place] = i
+    for s in range(n):
+        seen[np.uint32(touched[np.uint64(s)])] = 0
     return n
 
 
@@ -439,12 +477,11 @@ def _forward(member, ctl, net, method, room, given, work, bias, step, begun):
             if net.interaction == FIELD_WEIGHTED:
                 _pair_gradients(net, entries, lo, hi, work.slopes, work.pairs[task])
         elif task > 0 and begun <= after < batches:
-            part, sort = task - 1, work.sort
-            own = Sort(sort.bits, sort.passes, sort.entries, sort.space[part])
-            work.counts[after % LISTS, part] = _list(
-                given.entries.dense, given.width, min(batch, n - after * batch), next_rows,
-                work.owner[after % RING], part, parts, own, work.found[after % LISTS, part],
-                work.ordered[after % LISTS, part],
+            part, side = task - 1, after % LISTS
+            work.counts[side, part] = _list(
+                given.entries.dense, given.length, min(batch, n - after * batch), next_rows,
+                work.owner[after % RING], part, parts, net.interaction != PAIRWISE, work.seen,
+                work.own[part], work.found[side, part], work.ordered[side, part],
             )  # fmt: skip
         elif task == 0:
             for i in range(2 * parts):

@@ -245,6 +245,18 @@ def draw_example(
     return further
 
 
+@inner
+def to_copies(targets, at, count, hot, own):
+    """Let the first `hot` words have their rows from `own` on: copies (see `word_copies`).
+
+    targets, at, count    int32, from `at` on                              in, out
+    """
+    if hot > 0:
+        for j in range(at, at + count):
+            word = targets[j]
+            targets[j] = word + own if word < hot else word
+
+
 @vectors(FLOATS)
 def _within(v, steps, reach):
     """1 where 0 < abs(steps) <= reach, else 0."""

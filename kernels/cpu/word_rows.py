@@ -434,7 +434,9 @@ def clear(x, at, vectors):
         store(x, v, splat(0.0))
 
 
-def padded(rows: NDArray[np.float32], in_place: bool = False) -> NDArray[np.float32]:
+def padded(
+    rows: NDArray[np.float32], in_place: bool = False, behind: int = 0
+) -> NDArray[np.float32]:
     """Rows of multiples of sixteen numbers, from the start of a cache line on.
 
     Parameters
@@ -442,10 +444,12 @@ def padded(rows: NDArray[np.float32], in_place: bool = False) -> NDArray[np.floa
     rows : ndarray of float32, shape (n, d)
     in_place : bool
         Give the memory that `starts` made, not a copy.
+    behind : int
+        Rows of zeros that follow in a copy.
 
     Returns
     -------
-    ndarray of float32, shape (n, 16 * ceil(d / 16))
+    ndarray of float32, shape (n + behind, 16 * ceil(d / 16)); n rows if in place
         Zeros beyond the rows' own numbers.
 
     Raises
@@ -456,8 +460,8 @@ def padded(rows: NDArray[np.float32], in_place: bool = False) -> NDArray[np.floa
     n, d = rows.shape
     width = -(-d // LANES) * LANES
     if not in_place:
-        out = aligned(n, width)
-        out[:, :d] = rows
+        out = aligned(n + behind, width)
+        out[:n, :d] = rows
         return out
     address, owner = rows.__array_interface__["data"][0], rows.base
     fits = isinstance(owner, np.ndarray) and rows.strides == (4 * width, 4) and address % 64 == 0

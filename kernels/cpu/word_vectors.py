@@ -18,8 +18,11 @@ which is most of the work; a centre word has as many different negatives as it w
 
 Skip-gram in batches (Ji and others, arXiv:1604.04661) has the words of windows as inputs, the
 centre words as targets, and negatives that are shared: all products, then all steps.
+
+Threads without locks have copies of the output rows of frequent words (see `word_copies`).
 """
 
+import itertools
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -29,8 +32,10 @@ from smalgos._jit import kernel
 from smalgos.errors import UserError
 from smalgos.kernels.cpu.losses import sigmoid
 from smalgos.kernels.cpu.negatives import bits, key, noise_list, stream
-from smalgos.kernels.cpu.shared import Lent, readable, run
+from smalgos.kernels.cpu.shared import Lent, jobs, readable, run
+from smalgos.kernels.cpu.tile import aligned
 from smalgos.kernels.cpu.vector import LANES, borrowed, load, splat, store
+from smalgos.kernels.cpu.word_copies import give, shares, take
 from smalgos.kernels.cpu.word_draws import (
     Method,
     Text,
@@ -43,6 +48,7 @@ from smalgos.kernels.cpu.word_draws import (
     radius_of,
     rate_at,
     slots,
+    to_copies,
 )
 from smalgos.kernels.cpu.word_rows import (
     POINTS,
@@ -67,7 +73,9 @@ __all__ = ["MODES", "Words", "means", "starts"]
 MODES = ("skipgram", "cbow", "batch_skipgram")
 AT_ONCE = 64  # targets whose products are taken from the same h: they stay in the nearest cache
 FEW, FEW_AT_ONCE = 1000, 16  # words: of few, the same come again too soon for more at once
-TASK = 10_000  # words that a thread takes at a time when threads do not wait for each other
+# Where threads do not wait for each other:
+ROUND, TASK = 20_000, 2_500  # words that all take meanwhile; that one takes at least
+COPIES = 1 << 20  # bytes of output rows that each thread has copies of: they stay in its cache
 DIVERGED = "the weights are no longer finite numbers: the learning rate {rate:g} is too high"
 
 inner = kernel(fastmath=False, inline="always")
@@ -81,6 +89,7 @@ class Space(NamedTuple):
     turned    float32, the same the other way round
     labels    float32: `most` ones, for words that are there, then zeros, for negatives
     most      int64
+    hot, own  int64: the thread's copies of the first `hot` output rows begin at row `own`
     """
 
     h: NDArray[np.float32]
@@ -89,6 +98,21 @@ class Space(NamedTuple):
     turned: NDArray[np.float32]
     labels: NDArray[np.float32]
     most: int
+    hot: int
+    own: int
+
+
+class Lease(NamedTuple):
+    """What a thread works with.
+
+    to        Slots or Plan
+    space     Space
+    before    (hot, 16 * vectors) float32: the thread's copies as they were
+    """
+
+    to: Any
+    space: Space
+    before: NDArray[np.float32]
 
 
 @inner
@@ -210,13 +234,15 @@ def _cbow(text, how, input, output, to, space):
     """Learn all sentences of a text, each word told by its window.
 
     text, how       Text, Method                                             in
-    input, output   (rows, 16 * vectors), (words, 16 * vectors) float32      in, out
+    input, output   (rows, 16 * vectors), (words, 16 * vectors) float32      in, out;
+                    behind the words' output rows, copies of threads (see Space)
     to, space       Slots, Space
     Returns words that were kept, and whether all is finite.
     """
     vectors, sentences = input.shape[1] // LANES, len(text.offsets) - 1
-    at_once = AT_ONCE if len(output) >= FEW else FEW_AT_ONCE
+    at_once = AT_ONCE if len(how.keep) >= FEW else FEW_AT_ONCE
     k, mask, window = how.negatives, how.mask, how.window
+    hot, own = space.hot, space.own
     # Counted references would take as long as the work.
     input, output = borrowed(input), borrowed(output)
     inputs, input_ends, sizes = borrowed(to.inputs), borrowed(to.ends), borrowed(to.sizes)
@@ -247,6 +273,7 @@ def _cbow(text, how, input, output, to, space):
                         inputs, input_ends, targets, sizes, slot,
                     )  # fmt: skip
                     at &= mask
+                    to_copies(targets, slot * (len(targets) >> 1), sizes[2 * slot], hot, own)
                     rates[slot] = rate
                 if waiting and (some or s == sentences):
                     finite &= _learn(
@@ -265,8 +292,9 @@ def _cbow(text, how, input, output, to, space):
 def _skipgram(text, how, input, output, to, space):
     """As `_cbow`, each word tells its window: POINTS words at a time."""
     vectors, sentences = input.shape[1] // LANES, len(text.offsets) - 1
-    at_once = AT_ONCE if len(output) >= FEW else FEW_AT_ONCE
+    at_once = AT_ONCE if len(how.keep) >= FEW else FEW_AT_ONCE
     k, mask, window = how.negatives, how.mask, how.window
+    hot, own = space.hot, space.own
     # Counted references would take as long as the work.
     input, output = borrowed(input), borrowed(output)
     inputs, input_ends, sizes = borrowed(to.inputs), borrowed(to.ends), borrowed(to.sizes)
@@ -296,6 +324,7 @@ def _skipgram(text, how, input, output, to, space):
                         inputs, input_ends, targets, weights, sizes, slot, reach, share, same,
                     )  # fmt: skip
                     at &= mask
+                    to_copies(targets, slot * (len(targets) >> 1), sizes[2 * slot], hot, own)
                     rates[slot] = rate
                 if waiting and (some or s == sentences):
                     finite &= _learn_group(
@@ -316,6 +345,7 @@ def _batches(text, how, input, output, to, space):
     words, finite = 0, True
     while to.at[0] < len(text.offsets) - 1:
         made, count = draw_batches(text, how, len(text.offsets) - 1, to)
+        to_copies(to.targets, 0, to.target_ends[made], space.hot, space.own)
         finite &= _learn_batches(input, output, to, made, space)
         words += count
     return words, finite
@@ -333,7 +363,8 @@ class Words:
     keep : ndarray of float32, shape (words,)
         Chance of a word to be kept where it occurs, which subsampling leaves to it; 1 keeps all.
     noise : ndarray of float64, shape (words,)
-        What negatives are drawn in proportion to: counts to some power.
+        What negatives are drawn in proportion to: counts to some power. Threads without locks are
+        fastest where the first words are the most frequent ones.
     pieces : Ragged of int32, optional
         Input rows of each word, its own first; if not given, row i for word i.
     mode : {"skipgram", "cbow", "batch_skipgram"}
@@ -388,8 +419,11 @@ class Words:
             within(rows, len(input))
             longest = int(lengths.max())
         self.mode, self.seed = mode, seed
-        self._input, self._output = padded(input, in_place), padded(output, in_place)
-        self.input, self.output = self._input[:, :width], self._output[:, :width]
+        self._input = padded(input, in_place)
+        self._copied = min(COPIES // self._input.strides[0], words)
+        behind = jobs() * self._copied  # no memory before it is written to
+        self._output = padded(output, in_place, behind)
+        self.input, self.output = self._input[:, :width], self._output[:words, :width]
         drawn = noise_list(noise, seed, ahead(int(window), int(negatives)))
         self._how = Method(
             readable(keep, np.float32),
@@ -403,9 +437,11 @@ class Words:
             int(batch_size),
             np.uint64(0),
         )
-        self._lent: Lent[tuple[Any, Space]] = Lent(lambda: self._scratch(longest))
+        self._draws = np.array(noise[: self._copied], np.float64) / np.sum(noise)
+        self._made = itertools.count()
+        self._lent: Lent[Lease] = Lent(lambda: self._lease(longest))
 
-    def _scratch(self, longest: int) -> tuple[Any, Space]:
+    def _lease(self, longest: int) -> Lease:
         how, width = self._how, self._input.shape[1]
         around, k = 2 * how.window, how.negatives
         if self.mode == "batch_skipgram":
@@ -418,6 +454,9 @@ class Words:
             points = 1 if cbow else POINTS
             inputs, most, there = points, points * AT_ONCE, points * (POINTS + around)
         zeros = max(most, len(to.targets) * POINTS) + LANES
+        # No copies for rows in place, nor for more threads than the table was made for.
+        own = len(how.keep) + next(self._made) * self._copied
+        hot = self._copied if own + self._copied <= len(self._output) else 0
         space = Space(
             padded(np.zeros((inputs, width), np.float32)).reshape(-1),
             padded(np.zeros((inputs, width), np.float32)).reshape(-1),
@@ -425,8 +464,10 @@ class Words:
             np.zeros(inputs * most, np.float32),
             np.repeat(np.array([1, 0], np.float32), [there, zeros]),
             there,
+            hot,
+            own,
         )
-        return to, space
+        return Lease(to, space, aligned(hot, width))
 
     def learn(
         self,
@@ -454,7 +495,8 @@ class Words:
         rate : float
         deterministic : bool
             One sentence after another, on this thread: the same bytes for any number of threads.
-            Else all threads work on the same rows without locks, as the peers do.
+            Else all threads work on the same rows without locks, as the peers do, but for copies
+            of the output rows of frequent words.
 
         Returns
         -------
@@ -475,30 +517,49 @@ class Words:
         used = values[offsets[0] : offsets[-1]]
         if not len(used):
             return 0
-        within(used, len(self._output))
+        within(used, len(self._how.keep))
         how = self._how._replace(key=np.uint64(key(self.seed, "words", epoch)))
+        count = 1 if deterministic else jobs()
+        tasks = [slice(0, len(offsets) - 1)]
+        if not deterministic:
+            tasks = parts(offsets, max(TASK, ROUND // count))
+        now = rate_at(float(rate), float(done), float(total))
+        steps = self._steps(len(used) / len(tasks))
+        share = shares(steps, now, min(count, len(tasks)))
 
         def work(part: slice) -> tuple[int, bool]:
-            to, space = self._lent.get()
+            lease = self._lent.get()
+            to, space, before = lease
             try:
-                before = float(done) + float(offsets[part.start] - offsets[0])
+                passed = float(done) + float(offsets[part.start] - offsets[0])
                 ends = offsets[part.start : part.stop + 1]
                 text = Text(
-                    values, ends, int(first) + part.start, before, float(total), float(rate)
+                    values, ends, int(first) + part.start, passed, float(total), float(rate)
                 )
                 learn = _cbow if self.mode == "cbow" else _skipgram
                 if self.mode == "batch_skipgram":
                     learn, to.at[:] = _batches, (0, ends[0], 0, 0)
+                if count == 1:
+                    space = space._replace(hot=0)
+                if space.hot:
+                    take(self._output, space.hot, space.own, before)
                 found: tuple[int, bool] = learn(text, how, self._input, self._output, to, space)
+                if space.hot:
+                    give(self._output, space.hot, space.own, before, share)
                 return found
             finally:
-                self._lent.put((to, space))
+                self._lent.put(lease)
 
-        whole = [slice(0, len(offsets) - 1)]
-        found = run(work, whole if deterministic else parts(offsets, TASK))
+        found = run(work, tasks)
         if not all(finite for _, finite in found):
             raise UserError(DIVERGED.format(rate=rate))
         return sum(words for words, _ in found)
+
+    def _steps(self, words: float) -> NDArray[np.float64]:
+        """How many steps the output rows that threads copy take in so many words, about."""
+        how = self._how
+        pairs = 1 if how.cbow else 1 + how.window
+        return self._draws * (words * pairs * (1 + how.negatives))
 
     def plain(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """Input and output rows, (rows, d) and (words, d): views, which training changes."""

@@ -216,6 +216,24 @@ def test_rows_by_number_are_those_rows(dense):
     assert state_of(a) == state_of(b)
 
 
+@pytest.mark.parametrize("length", [0, 1, 6])
+def test_rows_of_one_length_are_those_rows(length):
+    """Where they begin is not looked up, but where they share arrays with a longer one, it is."""
+    rng = np.random.default_rng(9)
+    n, width = 90, 40
+    keys = [rng.permutation(width)[:length] for _ in range(n)] + [np.arange(9)]
+    offsets = np.append(np.arange(n + 1) * length, n * length + 9)
+    values = rng.standard_normal(offsets[-1]).astype(np.float32)
+    longer = Csr(values, np.concatenate(keys).astype(np.int32), offsets, width)
+    even, p, y = longer[20:n], start(rng, width, 4), labels_for(rng, n, "logistic")
+    order = rng.permutation(n - 20)
+    a, b = (machine(p, width, 4, "adagrad") for _ in range(2))
+    for rows, numbers in ((even, order), (longer, np.append(order, 90)), (longer[3:], order)):
+        a.learn(Taken(rows, numbers), y[: len(numbers)], None, 20, 1)
+        b.learn(rows[numbers], y[: len(numbers)], None, 20, 1)
+        assert state_of(a) == state_of(b)
+
+
 def test_batches_of_very_unequal_size():
     """The first guess of the room that batches need is too low, more than once."""
     rng = np.random.default_rng(0)

@@ -182,6 +182,27 @@ def test_threads_without_locks_learn_the_same_words(mode):
     np.testing.assert_allclose(trainer.output, alone.output, atol=0.2)
 
 
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("made_for", [1, 3])
+def test_threads_work_on_copies_of_frequent_words(mode, made_for, monkeypatch):
+    for name, size in (("ROUND", 60), ("TASK", 20), ("COPIES", 9 * 128)):
+        monkeypatch.setattr(word_vectors, name, size)
+    problem = Problem(mode)
+    alone = problem.trainer()
+    kept = problem.learn(alone, rate=0.01)
+    with threads(made_for):
+        trainer = problem.trainer()
+    with threads(3):
+        assert problem.learn(trainer, rate=0.01, deterministic=False) == kept
+    moved = abs(alone.output - problem.U).max()
+    np.testing.assert_allclose(trainer.output, alone.output, atol=0.3 * moved)
+    np.testing.assert_allclose(trainer.input, alone.input, atol=0.3 * moved)
+    before = trainer.output.copy()
+    with threads(3):
+        problem.learn(trainer, cuts=(3,), rate=0.0, deterministic=False)
+    np.testing.assert_array_equal(trainer.output, before)
+
+
 def test_lists_are_parted_by_size():
     offsets = np.array([5, 5, 8, 30, 31, 31, 40])
     found = parts(offsets, 10)
