@@ -5,23 +5,18 @@
 
 import numpy as np
 
+from smalgos._bits import MASK, inner, load64, ones, trailing_zeros, word
 from smalgos._jit import kernel
 from smalgos.formats.floats import (
     ASCII_ZEROS,
     BYTE,
     HIGH_BITS,
-    MASK,
     UNKNOWN,
     eight_digits,
-    inner,
-    load64,
     marks64,
     no_digits,
     number,
-    ones,
     scaled,
-    trailing_zeros,
-    word,
 )
 
 _DOTS = word(0x2E2E2E2E2E2E2E2E)

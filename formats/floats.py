@@ -18,14 +18,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from smalgos._jit import COMPILED, kernel
+from smalgos._bits import MASK, inner, load64, trailing_zeros, word
+from smalgos._jit import COMPILED
 
 MARGIN = 64  # bytes that must be readable before and behind any text a kernel is given
-
-# Words are 64-bit and unsigned. Without the compiler they are Python integers, which do not wrap:
-# hence `& MASK` behind every sum and product, which costs nothing when compiled.
-word: Any = np.uint64 if COMPILED else int
-MASK = word(0xFFFFFFFFFFFFFFFF)
 
 BYTE = word(0xFF)
 ASCII_ZEROS = word(0x3030303030303030)
@@ -36,9 +32,6 @@ _LOWER_CASE = word(0x2020202020202020)
 _NAN = word(int.from_bytes(b"nan", "little"))
 _INF = word(int.from_bytes(b"inf", "little"))
 _INFINITY = word(int.from_bytes(b"infinity", "little"))
-
-# For what only other kernels call: the wrappers for Python are a quarter of the time to compile.
-inner = kernel(fastmath=False, no_cpython_wrapper=True, no_cfunc_wrapper=True)
 
 UNKNOWN = 0  # not a number that the kernels know: Python decides
 NUMBER = 1
@@ -82,15 +75,6 @@ if COMPILED:
     _I64 = ir.IntType(64)
 
     @intrinsic
-    def load64(_context: Any, at: Any) -> Any:
-        """The eight bytes from address `at` on as a word, the first one lowest."""
-
-        def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-            return builder.load(builder.inttoptr(arguments[0], _I64.as_pointer()), align=1)
-
-        return types.uint64(types.int64), code
-
-    @intrinsic
     def marks64(_context: Any, at: Any, one: Any, other: Any) -> Any:
         """Which of the 64 bytes from address `at` on equal `one` or `other`; the first lowest."""
         lanes = ir.VectorType(ir.IntType(8), 64)
@@ -124,29 +108,11 @@ if COMPILED:
         return pair(types.uint64, types.uint64), code
 
     @intrinsic
-    def trailing_zeros(_context: Any, a: Any) -> Any:
-        """Number of zero bits below the lowest set bit; `a` is not zero."""
-
-        def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-            return builder.cttz(arguments[0], ir.Constant(ir.IntType(1), 1))
-
-        return types.int64(types.uint64), code
-
-    @intrinsic
     def leading_zeros(_context: Any, a: Any) -> Any:
         """Number of zero bits above the highest set bit; `a` is not zero."""
 
         def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
             return builder.ctlz(arguments[0], ir.Constant(ir.IntType(1), 1))
-
-        return types.int64(types.uint64), code
-
-    @intrinsic
-    def ones(_context: Any, a: Any) -> Any:
-        """Number of bits that are set."""
-
-        def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-            return builder.ctpop(arguments[0])
 
         return types.int64(types.uint64), code
 
@@ -161,10 +127,6 @@ if COMPILED:
 
 else:
 
-    def load64(at: int) -> int:
-        """The eight bytes from address `at` on as a word, the first one lowest."""
-        return int.from_bytes(ctypes.string_at(int(at), 8), "little")
-
     def marks64(at: int, one: int, other: int) -> int:
         """Which of the 64 bytes from address `at` on equal `one` or `other`; the first lowest."""
         text = np.frombuffer(ctypes.string_at(int(at), 64), np.uint8)
@@ -175,17 +137,9 @@ else:
         """High and low word of a * b."""
         return a * b >> 64, a * b & MASK
 
-    def trailing_zeros(a: int) -> int:
-        """Number of zero bits below the lowest set bit; `a` is not zero."""
-        return (a & -a).bit_length() - 1
-
     def leading_zeros(a: int) -> int:
         """Number of zero bits above the highest set bit; `a` is not zero."""
         return 64 - a.bit_length()
-
-    def ones(a: int) -> int:
-        """Number of bits that are set."""
-        return a.bit_count()
 
     def float_of_bits(a: int) -> Any:
         """The float64 with these bits."""

@@ -26,7 +26,7 @@ def _sources() -> list[Path]:
     here = Path(__file__).resolve().parent
     # Installed: inside the package. In a checkout: beside it.
     folders = [p for n in ("kernels", "formats") for p in (here / n, here.parent / n) if p.is_dir()]
-    return sorted(p for folder in folders for p in folder.rglob("*.py"))
+    return sorted([here / "_bits.py", *(p for folder in folders for p in folder.rglob("*.py"))])
 
 
 def _cache_root() -> Path:

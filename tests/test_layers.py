@@ -10,7 +10,7 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 
 # What a folder may import of ours. The leaves may be imported by everybody.
-LEAVES = {"smalgos.errors", "smalgos._jit"}
+LEAVES = {"smalgos.errors", "smalgos._jit", "smalgos._bits"}
 ALLOWED = {
     "formats": {"smalgos.formats"},
     "kernels": {"smalgos.kernels"},

@@ -10,20 +10,17 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from smalgos._bits import MASK, inner, load64, word
 from smalgos._jit import kernel
 from smalgos.kernels.cpu.shared import readable
 from smalgos.kernels.cpu.tokens_bytes import (
     EOS,
     HALF,
     LOW,
-    MASK,
     NEWLINE,
     bounds,
-    inner,
     load8,
-    load64,
     row_parts,
-    word,
 )
 from smalgos.kernels.cpu.tokens_table import Table, gathered
 

@@ -12,22 +12,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from smalgos._bits import MASK, inner, ones, trailing_zeros, word
 from smalgos._jit import COMPILED, kernel
 from smalgos.kernels.cpu.shared import readable
 
 PART = 1 << 18  # bytes of text whose tokens are looked up together: those of a cache
 END_OF_LINE = b"</s>"  # the token that a newline is
 
-# Words are 64-bit and unsigned. Without the compiler they are Python integers, which do not wrap:
-# hence `& MASK` behind every sum and product, which costs nothing when compiled.
-word: Any = np.uint64 if COMPILED else int
-MASK = word(0xFFFFFFFFFFFFFFFF)
 LOW = word(0xFFFFFFFF)
 ONE, HALF = word(1), word(32)
 EOS = word(int.from_bytes(END_OF_LINE, "little"))
 NEWLINE = 10
-
-inner = kernel(fastmath=False, no_cpython_wrapper=True, no_cfunc_wrapper=True)
 
 if COMPILED:
     from llvmlite import ir
@@ -35,15 +30,6 @@ if COMPILED:
     from numba.extending import intrinsic
 
     _I8, _I64 = ir.IntType(8), ir.IntType(64)
-
-    @intrinsic
-    def load64(_context: Any, at: Any) -> Any:
-        """The eight bytes from address `at` on as a word, the first one lowest."""
-
-        def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-            return builder.load(builder.inttoptr(arguments[0], _I64.as_pointer()), align=1)
-
-        return types.uint64(types.int64), code
 
     @intrinsic
     def load8(_context: Any, at: Any) -> Any:
@@ -75,29 +61,7 @@ if COMPILED:
 
         return pair(types.int64), code
 
-    @intrinsic
-    def trailing_zeros(_context: Any, a: Any) -> Any:
-        """Number of zero bits below the lowest set bit; `a` is not zero."""
-
-        def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-            return builder.cttz(arguments[0], ir.Constant(ir.IntType(1), 1))
-
-        return types.int64(types.uint64), code
-
-    @intrinsic
-    def ones(_context: Any, a: Any) -> Any:
-        """Number of bits that are set."""
-
-        def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-            return builder.ctpop(arguments[0])
-
-        return types.int64(types.uint64), code
-
 else:
-
-    def load64(at: int) -> int:
-        """The eight bytes from address `at` on as a word, the first one lowest."""
-        return int.from_bytes(ctypes.string_at(int(at), 8), "little")
 
     def load8(at: int) -> int:
         """The byte at an address as a word."""
@@ -112,14 +76,6 @@ else:
             for mark in marks
         )
         return whites, lines
-
-    def trailing_zeros(a: int) -> int:
-        """Number of zero bits below the lowest set bit; `a` is not zero."""
-        return (a & -a).bit_length() - 1
-
-    def ones(a: int) -> int:
-        """Number of bits that are set."""
-        return a.bit_count()
 
 
 @inner

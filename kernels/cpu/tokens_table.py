@@ -9,20 +9,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from smalgos._bits import MASK, inner, load64, trailing_zeros, word
 from smalgos._jit import kernel
 from smalgos.kernels.cpu.shared import readable
 from smalgos.kernels.cpu.tokens_bytes import (
     EOS,
     HALF,
     LOW,
-    MASK,
     NEWLINE,
     ONE,
-    inner,
     load8,
-    load64,
-    trailing_zeros,
-    word,
 )
 from smalgos.kernels.cpu.vector import prefetch
 

@@ -1,5 +1,6 @@
 """What all estimators share: constructors made from the tables, fit, partial_fit, save."""
 
+import difflib
 import inspect
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
@@ -51,8 +52,10 @@ class Estimator(BaseEstimator):  # type: ignore[misc]
         def __init__(self: Any, **given: Any) -> None:  # noqa: N807
             for name in given:
                 if name not in shown:
+                    near = difflib.get_close_matches(name, shown, 1)
+                    hint = f"; did you mean {near[0]}?" if near else ""
                     raise TypeError(
-                        f"{type(self).__name__}() got an unexpected keyword argument {name!r}"
+                        f"{type(self).__name__}() got an unexpected keyword argument {name!r}{hint}"
                     )
             self.__dict__.update(shown | given)
 
@@ -117,15 +120,15 @@ class Estimator(BaseEstimator):  # type: ignore[misc]
         return Block.of(X, labels, weights)
 
     @contextmanager
-    def _working(self, k: Any) -> Iterator[None]:
-        """Work on rows of X by so many threads as asked for, and name those that are bad."""
+    def _working(self, k: Any, name: str = "X") -> Iterator[None]:
+        """Work on rows by so many threads as asked for, and name those that are bad."""
         try:
             with k.threads(self.n_jobs):
                 yield
         except RowError as e:
-            raise UserError(f"X, row {e.row}, counted from 0: {e.what}") from None
+            raise UserError(f"{name}, row {e.row}, counted from 0: {e.what}") from None
 
-    def _finite_block(self, *given: Any, reset: bool = False) -> Block:
+    def _finite_block(self, *given: Any, reset: bool = False, name: str = "X") -> Block:
         """As `_block`, without rows that are not finite.
 
         With `reset`, learning will find those, and there is nothing yet that they could spoil.
@@ -133,7 +136,7 @@ class Estimator(BaseEstimator):  # type: ignore[misc]
         block, k = self._block(*given, reset=reset), host()
         if reset:
             return block
-        with self._working(k):
+        with self._working(k, name):
             check_finite(block, k)
         return block
 
@@ -142,7 +145,7 @@ class Estimator(BaseEstimator):  # type: ignore[misc]
         if X_val is not None:
             if y_val is None and "labels" in block:
                 raise UserError("X_val is given without y_val")
-            channels["validation"] = Arrays(self._finite_block(X_val, y_val))
+            channels["validation"] = Arrays(self._finite_block(X_val, y_val, name="X_val"))
         elif y_val is not None:
             raise UserError("y_val is given without X_val")
         return channels
@@ -166,7 +169,10 @@ class Estimator(BaseEstimator):  # type: ignore[misc]
     def _given(self) -> dict[str, Any]:
         """The hyperparameters that the constructor was given."""
         table = self.algorithm.parameters.constructor(self.hidden)
-        return {name: getattr(self, name) for name in table}
+        given = {name: getattr(self, name) for name in table}
+        if isinstance(self.verbose, bool):  # as well as a number, as everywhere in scikit-learn
+            given["verbose"] = int(self.verbose)
+        return given
 
     def _more_rounds(self) -> int:
         """How many epochs more a warm start is good for."""
@@ -232,7 +238,7 @@ class Estimator(BaseEstimator):  # type: ignore[misc]
         block = self._finite_block(X, y, sample_weight, reset=not again)
         channels = self._channels(block, X_val, y_val)
         if again and self.state_.spec.channels == frozenset(channels):
-            self.state_.again(self._more_rounds())
+            self._go_on(channels, self._more_rounds())
         else:
             self.state_ = self._begin(block, channels)
         return self._train(channels)
@@ -243,8 +249,13 @@ class Estimator(BaseEstimator):  # type: ignore[misc]
         channels = self._channels(block)
         if fresh:
             self.state_ = self._begin(block, channels)
-        self.state_.again()
+        self._go_on(channels)
         return self._train(channels)
+
+    def _go_on(self, channels: dict[str, Stream], epochs: int = 1) -> None:
+        """Let the state take up to so many epochs more, of what may be other channels."""
+        self.state_.channels = frozenset(channels)
+        self.state_.again(epochs)
 
     # -- prediction and files
 
@@ -318,14 +329,14 @@ class Classifier(ClassifierMixin, Estimator):  # type: ignore[misc]
             self.classes_ = np.unique(y)
             if len(self.classes_) < 2:
                 raise UserError(
-                    f"y holds only one class, {self.classes_[0]!r}: "
+                    f"y holds only one class, {self.classes_.tolist()[0]!r}: "
                     "a classifier needs samples of at least 2 classes"
                 )
         codes = np.searchsorted(self.classes_, y)
         known = self.classes_[np.minimum(codes, len(self.classes_) - 1)] == y
         if not np.all(known):
             raise UserError(
-                f"label {y[~known][0]!r} is not among the classes {self.classes_.tolist()}"
+                f"label {y[~known].tolist()[0]!r} is not among the classes {self.classes_.tolist()}"
             )
         return codes.astype(np.float32)
 

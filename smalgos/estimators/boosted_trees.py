@@ -54,7 +54,7 @@ class BoostedTrees(Estimator):
         """
         return self._fit(X, y, sample_weight, X_val, y_val)
 
-    def _finite_block(self, *given: Any, reset: bool = False) -> Block:
+    def _finite_block(self, *given: Any, reset: bool = False, name: str = "X") -> Block:
         return self._block(*given, reset=reset)  # what is missing is no fault
 
     def _facts(self) -> dict[str, Any]:

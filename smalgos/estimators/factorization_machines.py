@@ -1,6 +1,6 @@
 """Factorization Machines for scikit-learn, and for recommendations."""
 
-from typing import Any, Self, cast
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,41 +10,18 @@ from sklearn.base import RegressorMixin
 from smalgos.algorithms.factorization_machines import queries
 from smalgos.algorithms.factorization_machines.model import FactorizationMachine, probabilities
 from smalgos.errors import UserError
-from smalgos.estimators.base import Classifier, Estimator, weights_of_classes
-from smalgos.estimators.linear_learner import WARM_START
+from smalgos.estimators.minibatch import (
+    MiniBatchClassifier,
+    MiniBatchEstimator,
+    MiniBatchRegressor,
+)
 from smalgos.learning.model import Model
 
 
-class FactorizationMachines(Estimator):
+class FactorizationMachines(MiniBatchEstimator):
     """What classifier and regressor have in common."""
 
     model_: FactorizationMachine
-
-    def fit(
-        self, X: Any, y: Any, sample_weight: Any = None, X_val: Any = None, y_val: Any = None
-    ) -> Self:
-        """Learn from rows.
-
-        Parameters
-        ----------
-        X : array-like or sparse matrix, shape (n_samples, n_features)
-            Taken as float32. Features that are not 0 or 1 should be scaled to about that size.
-        y : array-like, shape (n_samples,)
-        sample_weight : array-like, shape (n_samples,), optional
-        X_val, y_val : array-like, optional
-            Validation rows: they choose the epoch, and stop training early.
-
-        Returns
-        -------
-        self
-
-        Raises
-        ------
-        UserError
-            For bad data or hyperparameters; a kind of ValueError.
-        """
-        self._announced = False
-        return self._fit(X, y, sample_weight, X_val, y_val)
 
     @classmethod
     def shows(cls, model: Model) -> bool:
@@ -61,12 +38,6 @@ class FactorizationMachines(Estimator):
         if isinstance(given["fields"], np.ndarray):
             given["fields"] = given["fields"].tolist()
         return given
-
-    def _margins(self, X: Any) -> NDArray[np.float32]:
-        self._check_fitted()
-        block = self._finite_block(X)
-        with self._working(self.model_.k):
-            return self.model_.margins(block.features)
 
     # -- what was learnt
 
@@ -89,26 +60,6 @@ class FactorizationMachines(Estimator):
     def field_weights_(self) -> NDArray[np.float32] | None:
         """Weights (fields, fields) of interactions, if they are field-weighted."""
         return self.model_.field_weights
-
-    @property
-    def n_iter_(self) -> int:
-        """Epochs that were run."""
-        return int(self.model_.notes["epochs"])
-
-    @property
-    def best_epoch_(self) -> int:
-        """The epoch whose parameters were kept, counted from 0."""
-        return int(self.model_.notes["epoch"])
-
-    @property
-    def loss_curve_(self) -> list[float]:
-        """Mean training loss of each epoch, of every batch before it was learnt from."""
-        return list(self.model_.notes["loss_curve"])
-
-    @property
-    def validation_curve_(self) -> list[float]:
-        """Mean loss of the validation rows after each epoch; empty without them."""
-        return list(self.model_.notes["validation_curve"])
 
     def top_interactions_(self, n: int = 10) -> list[tuple[Any, Any, float]]:
         """The pairs of features that interact most.
@@ -303,32 +254,9 @@ def _numbers(name: str, given: Any, size: int) -> NDArray[np.int64]:
 
 
 class FactorizationMachineClassifier(
-    Classifier, FactorizationMachines, algorithm="factorization-machines"
+    MiniBatchClassifier, FactorizationMachines, algorithm="factorization-machines"
 ):
     """A logistic factorization machine for two classes."""
-
-    extra = {"class_weight": None, "warm_start": False}  # noqa: RUF012
-    extra_doc = (
-        '\nclass_weight : dict or "balanced" or None, default=None'
-        "\n    Weights of the classes, as everywhere in scikit-learn." + WARM_START
-    )
-
-    def partial_fit(self, X: Any, y: Any, classes: Any = None, sample_weight: Any = None) -> Self:
-        """Learn one epoch more, from these rows.
-
-        Parameters
-        ----------
-        X, y, sample_weight : array-like
-            As in `fit`.
-        classes : array-like, optional
-            Both labels; needed at the first call unless y holds them.
-
-        Returns
-        -------
-        self
-        """
-        self._announce(classes)
-        return self._partial_fit(X, y, sample_weight)
 
     def _targets(self, y: Any, *, reset: bool) -> Any:
         codes = super()._targets(y, reset=reset)
@@ -338,9 +266,6 @@ class FactorizationMachineClassifier(
                 f"y holds {len(self.classes_)} classes"
             )
         return codes
-
-    def _row_weights(self, y: Any, sample_weight: Any) -> Any:
-        return weights_of_classes(self.class_weight, self.classes_, y, sample_weight)
 
     def _class_count(self, model: Model) -> int:
         return 2
@@ -359,11 +284,6 @@ class FactorizationMachineClassifier(
         margins = self._margins(X)
         return -np.column_stack([np.logaddexp(0, margins), np.logaddexp(0, -margins)])
 
-    def predict(self, X: Any) -> Any:
-        """The predicted class of each row."""
-        label = self._predict(X)["predicted_label"]
-        return self.classes_[label]
-
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
         tags.classifier_tags.multi_class = False
@@ -371,28 +291,6 @@ class FactorizationMachineClassifier(
 
 
 class FactorizationMachineRegressor(
-    RegressorMixin,  # type: ignore[misc]
-    FactorizationMachines,
-    algorithm="factorization-machines",
+    MiniBatchRegressor, FactorizationMachines, algorithm="factorization-machines"
 ):
     """A factorization machine for numbers, by squared error."""
-
-    extra = {"warm_start": False}  # noqa: RUF012
-    extra_doc = WARM_START
-
-    def partial_fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
-        """Learn one epoch more, from these rows. The first call fixes the scale of y.
-
-        Returns
-        -------
-        self
-        """
-        return self._partial_fit(X, y, sample_weight)
-
-    def _targets(self, y: Any, *, reset: bool) -> Any:
-        return np.asarray(y, np.float32)
-
-    def predict(self, X: Any) -> NDArray[np.float32]:
-        """The predicted value of each row."""
-        score: NDArray[np.float32] = self._predict(X)["score"]
-        return score

@@ -1,6 +1,5 @@
 """IP Insights for scikit-learn's users."""
 
-from dataclasses import replace
 from typing import Any, Self
 
 import numpy as np
@@ -58,9 +57,6 @@ warm_start : bool, default=False
 
     def partial_fit(self, X: Any, y: Any = None) -> Self:
         """Learn from more pairs, in one pass over them; y is ignored."""
-        if hasattr(self, "state_"):  # which may come of a fit with validation pairs
-            spec = self.state_.spec
-            self.state_.spec = replace(spec, channels=frozenset({"train"}))
         return self._partial_fit(X)
 
     def score_samples(self, X: Any) -> NDArray[np.float32]:
@@ -119,6 +115,7 @@ warm_start : bool, default=False
             rightly; or the most unusual ones that are found while no larger share of the usual
             pairs than `most_false_alarms` is called unusual. Of equal offsets, the lowest.
         most_false_alarms : float
+            From 0 to 1.
 
         Returns
         -------
@@ -127,7 +124,7 @@ warm_start : bool, default=False
         Raises
         ------
         UserError
-            Unless y holds 1 and -1, both, and the criterion is one of the three.
+            Unless y holds 1 and -1, both, the criterion is one of the three, and the share is one.
         """
         labels = np.asarray(y)
         scores = self.score_samples(X)
@@ -135,6 +132,8 @@ warm_start : bool, default=False
             raise UserError("y must hold 1 for usual and -1 for unusual pairs, one for each of X")
         if criterion not in CRITERIA:
             raise UserError(f"criterion={criterion!r}: must be one of {', '.join(CRITERIA)}")
+        if not 0 <= most_false_alarms <= 1:
+            raise UserError(f"most_false_alarms={most_false_alarms!r}: must be a share, 0 to 1")
         self.model_.offset = best_offset(scores, labels < 0, criterion, most_false_alarms)
         return self
 
@@ -142,6 +141,11 @@ warm_start : bool, default=False
     def offset_(self) -> float:
         """Score below which `predict` calls a pair unusual."""
         return float(self.model_.offset)
+
+    @property
+    def n_iter_(self) -> int:
+        """Epochs that were run."""
+        return int(self.model_.notes.get("epochs", 0))
 
     @property
     def loss_curve_(self) -> list[float]:
@@ -165,7 +169,7 @@ warm_start : bool, default=False
                 self.feature_names_in_ = np.array([str(c) for c in X.columns], dtype=object)
         return Block({"entity": texts(entities), "ip": texts(addresses)})
 
-    def _finite_block(self, *given: Any, reset: bool = False) -> Block:
+    def _finite_block(self, *given: Any, reset: bool = False, name: str = "X") -> Block:
         return self._block(*given, reset=reset)
 
     def _restore(self, model: Any) -> None:
@@ -195,6 +199,8 @@ def columns(X: Any) -> tuple[Any, Any]:
         if X.ndim != 2 or X.shape[1] != 2:
             raise UserError(f"X has shape {X.shape}: give pairs (n, 2) of entity and address")
         pair = [X[:, 0], X[:, 1]]
+    elif not hasattr(X, "__iter__"):
+        raise UserError(f"X={X!r}: give pairs (n, 2) of entity and address")
     else:
         rows = list(X)
         for i, row in enumerate(rows):

@@ -95,6 +95,8 @@ class TextClassifier(ClassifierMixin, TextEstimator, algorithm="blazingtext"):  
         known = list(self.classes_) if again and hasattr(self, "classes_") else []
         channels = {"train": self._labelled(X, y)}
         if X_val is not None:
+            if y is not None and y_val is None and not is_path(X_val):
+                raise UserError("X_val is given without y_val")
             channels["validation"] = self._labelled(X_val, y_val)
         elif y_val is not None:
             raise UserError("y_val is given without X_val")
@@ -209,6 +211,19 @@ class TextClassifier(ClassifierMixin, TextEstimator, algorithm="blazingtext"):  
         hits = [label in row for label, row in zip(found, labels, strict=True)]
         return float(np.average(hits, weights=sample_weight))
 
+    @property
+    def loss_curve_(self) -> list[float]:
+        """Mean cross-entropy of each epoch, of texts before they were learnt from."""
+        return list(self.model_.notes.get("loss_curve", ()))
+
+    @property
+    def accuracy_curve_(self) -> list[float | None]:
+        """Share of the validation texts that are told right after each epoch.
+
+        None where nobody looked: without early stopping, and before `min_epochs`.
+        """
+        return list(self.model_.notes.get("validation_accuracy", ()))
+
     # -- files
 
     def quantize(
@@ -280,6 +295,9 @@ def _lists(y: Any) -> list[list[Any]]:
     for i, labels in enumerate(rows):
         if not labels:
             raise UserError(f"row {i} of y, counted from 0, has no label")
+        for label in labels:
+            if label is None or label != label:
+                raise UserError(f"row {i} of y, counted from 0: {label} where a label should be")
     return rows
 
 

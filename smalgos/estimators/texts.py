@@ -113,7 +113,14 @@ def lines_of(X: Any) -> list[str]:
             X = np.asarray(X).ravel()
         else:
             raise UserError(f"texts of shape {np.shape(X)}: give a list of them")
+    _require_rows(X)
     return [line(row, i) for i, row in enumerate(X)]
+
+
+def _require_rows(X: Any) -> None:
+    """Raise `UserError` for what cannot be gone through."""
+    if not hasattr(X, "__iter__"):
+        raise UserError(f"{_shown(X)}: give a list of texts, or of lists of tokens")
 
 
 def is_path(X: Any) -> bool:
@@ -136,6 +143,7 @@ def rows_of(X: Any, *, cut_lines: bool) -> Stream:
         if not Path(X).exists():
             raise UserError(f"{X}: no such file or folder; give texts as a list")
         return stream(X, ContentType.parse(TEXT), texts=("text",), cut_lines=cut_lines)
+    _require_rows(X)
     if not isinstance(X, Sequence) and not hasattr(X, "__len__") and iter(X) is not X:
         return Sentences(X)
     lines = lines_of(X)
@@ -160,7 +168,7 @@ class TextEstimator(Estimator):
             self.state_ = self._begin(first, channels)
             self.state_.spec = replace(self.state_.spec, rows=rows.rows)
         if again:
-            self.state_.again()
+            self._go_on(channels)
         self._train(channels)
 
     def _facts(self) -> dict[str, Any]:
@@ -173,6 +181,12 @@ class TextEstimator(Estimator):
 
     def _restore(self, model: Model) -> None:
         self.model_ = model
+
+    @property
+    def n_iter_(self) -> int:
+        """Epochs that were run; 0 of a model that another library learnt."""
+        self._check_fitted()
+        return int(self.model_.notes.get("epochs", 0))
 
     def save_fasttext(self, path: str | Path) -> None:
         """Write fastText's ``.bin``, with all that is needed to go on.

@@ -162,7 +162,7 @@ class ThresholdedRandomCutForest(Estimator, algorithm="thresholded-randomcutfore
         self.anomalies_ = telling.told()
         return self
 
-    def _finite_block(self, *given: Any, reset: bool = False) -> Block:
+    def _finite_block(self, *given: Any, reset: bool = False, name: str = "X") -> Block:
         block = self._block(*given, reset=reset)
         with self._working(host()):
             dense(block)

@@ -36,9 +36,7 @@ class MiniBatch(State):
 
     def begin(self, spec: Spec) -> None:
         """Allocate weights and optimizer state."""
-        self.stopping = Stopping(
-            self.p.early_stopping_patience, self.p.early_stopping_tolerance, self.goal
-        )
+        self.stopping = self.patience()
         self.phase, self.step, self.best = self.first_phase, 0, {}
         self.loss_rows = 0
         self.schedule = self.compose(spec)
@@ -46,6 +44,11 @@ class MiniBatch(State):
     goal = "min"  # of the value that early stopping looks at
     by_number = False  # whether `ready` and `learn` take shuffled rows by their numbers
     first_phase = "train"
+
+    def patience(self) -> Stopping:
+        """What stops training early, with nothing seen yet."""
+        p = self.p
+        return Stopping(p.early_stopping_patience, p.early_stopping_tolerance, self.goal)
 
     @abstractmethod
     def compose(self, spec: Spec) -> Constant | Factor:
@@ -72,11 +75,6 @@ class MiniBatch(State):
         return block.on(self.k)
 
     # -- passes
-
-    @property
-    def validates(self) -> bool:
-        """Whether there is a validation channel."""
-        return "validation" in self.spec.channels
 
     def block_rows(self) -> int:
         """Rows of a block; it changes no result."""
@@ -134,8 +132,9 @@ class MiniBatch(State):
         self.phase = "done" if last or self.stopping.over else "train"
 
     def again(self, epochs: int = 1) -> None:
-        """More data comes after the end."""
+        """More data comes after the end: what was judged by other data cannot be compared."""
         super().again(epochs)
-        self.stopping.clear()
-        if self.phase == "done":
+        self.stopping, self.best = self.patience(), {}
+        self.loss_sum, self.loss_rows = 0 * self.loss_sum, 0
+        if self.step:
             self.phase = "train"

@@ -1,5 +1,6 @@
 """A progress bar as a reporter of the driver."""
 
+import re
 import sys
 from typing import Any
 
@@ -9,6 +10,7 @@ STARTING = "{desc} starting; the first time, its kernels are compiled"
 # Short enough for a bar and the latest metric in eighty columns.
 KNOWN = "{desc} {percentage:3.0f}%|{bar}| {elapsed}<{remaining}, {rate_fmt}{postfix}"
 UNKNOWN = "{desc} {n_fmt} rows, {elapsed}, {rate_fmt}{postfix}"
+LONG = re.compile("binary_classification_|multiclass_|_objective")  # of the original's metrics
 
 
 class Progress:
@@ -26,7 +28,7 @@ class Progress:
         self.name, self.rows = name, rows
         self._bar: Any = None
         self._seen = self._before = 0  # rows so far; those before this pass
-        self._unit = "epoch"
+        self._unit, self._told = "epoch", ""
 
     def __call__(self, event: str, **facts: Any) -> None:
         """Take an event of `smalgos.learning.train`."""
@@ -57,7 +59,7 @@ class Progress:
                 self._bar.total = rows * (state.budget - state.epoch) + self._bar.n
             if p.epoch:
                 self._unit = "epoch" if rows else "round"
-            self._tell(state, facts["metrics"])
+            self._tell(state, p, facts["metrics"])
         elif event == "stop":
             if facts["why"] == "done":  # stopped early: what is left will not be read
                 self._bar.total = self._bar.n
@@ -68,10 +70,15 @@ class Progress:
         if self._bar is not None:
             self._bar.close()
 
-    def _tell(self, state: State, metrics: dict[str, float]) -> None:
+    def _tell(self, state: State, p: Pass, metrics: dict[str, float]) -> None:
         """The metric behind the bar: of the validation rows, where there are some."""
-        wanted = "validation:" if "validation" in state.spec.channels else "train:"
-        for name, value in metrics.items():
-            if name.startswith(wanted):
-                at = f"{self._unit} {state.epoch}/{state.budget}"
-                self._bar.set_postfix_str(f"{at}, {wanted[:-1]} {value:.4g}")
+        split = "validation:" if state.validates else "train:"
+        names = [name for name in metrics if name.startswith(split)]
+        if names:
+            name = split + state.watched if split + state.watched in names else names[-1]
+            split = "val" if state.validates else "train"
+            metric = LONG.sub("", name.partition(":")[2])
+            self._told = f", {split} {metric} {metrics[name]:.4g}"
+        if names or p.epoch:
+            at = f"{self._unit} {state.epoch}/{state.budget}"
+            self._bar.set_postfix_str(at + self._told)

@@ -336,6 +336,7 @@ class State(Part, ABC):
         if asked not in ("auto", spec.width):
             raise UserError(f"feature_dim={asked}: the train channel has {spec.width} features")
         self.spec = spec
+        self.channels = spec.channels  # that are read from now on; others may be when more comes
         self.k: Any = load(self.kernels, spec.device)
         self.p: Any = parameters.resolved(spec)
         self.passes = self.row = self.epoch = self.seen = 0
@@ -345,6 +346,16 @@ class State(Part, ABC):
 
     def begin(self, spec: Spec) -> None:
         """Allocate. No row is known yet."""
+
+    @property
+    def watched(self) -> str:
+        """The metric that says best how training goes; default: the last one of a pass."""
+        return ""
+
+    @property
+    def validates(self) -> bool:
+        """Whether there is a validation channel."""
+        return "validation" in self.channels
 
     @classmethod
     def check_size(cls, parameters: Any, spec: Spec, flat: Mapping[str, Any]) -> None:
@@ -373,8 +384,11 @@ class State(Part, ABC):
         return None
 
     def again(self, epochs: int = 1) -> None:
-        """More data comes after the end: allow so many epochs more."""
-        self.budget = self.epoch + epochs
+        """More data comes after the end: allow so many epochs more.
+
+        The end may have come in the middle of a pass, which is given up.
+        """
+        self.budget, self.row = self.epoch + epochs, 0
 
     def progress(self) -> float:
         """Share of the work that is done, 0 to 1."""

@@ -20,7 +20,11 @@ from smalgos.plot.components import (
 )
 from smalgos.plot.curves import LearningCurveDisplay, plot_learning_curve
 from smalgos.plot.importance import ImportanceDisplay, plot_importance
+from smalgos.plot.interactions import InteractionsDisplay, plot_interactions
+from smalgos.plot.labels import LabelScoresDisplay, plot_label_scores
+from smalgos.plot.logins import OffsetDisplay, plot_offset
 from smalgos.plot.trees import TreePlot, plot_tree
+from smalgos.plot.vectors import VectorMapDisplay, plot_vectors
 
 __all__ = [
     "AnomalyTimelineDisplay",
@@ -29,14 +33,22 @@ __all__ = [
     "ExplainedVarianceDisplay",
     "ImportanceDisplay",
     "InertiaCurveDisplay",
+    "InteractionsDisplay",
+    "LabelScoresDisplay",
     "LearningCurveDisplay",
+    "OffsetDisplay",
     "TreePlot",
+    "VectorMapDisplay",
     "plot_anomalies",
     "plot_components",
     "plot_elbow",
     "plot_explained_variance",
     "plot_importance",
     "plot_inertia_curve",
+    "plot_interactions",
+    "plot_label_scores",
     "plot_learning_curve",
+    "plot_offset",
     "plot_tree",
+    "plot_vectors",
 ]

@@ -8,7 +8,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from smalgos.errors import UserError
 from smalgos.estimators.pca import PCA
-from smalgos.plot.figures import BLUE, VERMILION, axes
+from smalgos.plot.figures import BLUE, VERMILION, axes, panels
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -204,10 +204,7 @@ class ComponentsDisplay:
         n = len(self.images)
         columns = int(np.ceil(n**0.5))
         rows = -(-n // columns)
-        figure: Any = axes().figure
-        figure.clear()
-        figure.set_size_inches(1.4 * columns, 1.5 * rows)
-        self.figure_, grid = figure, figure.subplots(rows, columns, squeeze=False)
+        self.figure_, grid = panels(rows, columns, width=1.4, height=1.5)
         self.axes_, self.images_ = grid.reshape(-1)[:n], []
         for ax in grid.reshape(-1):
             ax.set_axis_off()

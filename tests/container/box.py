@@ -115,11 +115,24 @@ class Box:
         return code, capsys.readouterr().out
 
     def trained(self, monkeypatch: Any, capsys: Any, **given: str) -> str:
-        """The output of a job that succeeds, with these hyperparameters."""
-        self.hyperparameters(**given)
+        """The output of a job that succeeds, with these hyperparameters, if any are given."""
+        if given:
+            self.hyperparameters(**given)
         code, out = self.run(monkeypatch, capsys)
         assert code == 0, out
+        assert self.failure == ""
         return out
+
+    def failed(self, monkeypatch: Any, capsys: Any, **given: str) -> str:
+        """Why a job fails that leaves no model: by fault of the user, in one line."""
+        if given:
+            self.hyperparameters(**given)
+        code, out = self.run(monkeypatch, capsys)
+        assert code == 1, out
+        assert self.failure.startswith("ClientError: ")
+        assert "\n" not in self.failure
+        assert not self.model.exists()
+        return self.failure
 
     def start(self, code: str | None = None, **environment: str) -> "subprocess.Popen[str]":
         """A process of its own, which runs `code` or the module."""

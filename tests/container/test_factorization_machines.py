@@ -59,8 +59,7 @@ def test_lines_of_the_original(box, tmp_path, monkeypatch, capsys):
     )
     box.channel("train", {"a.pbr": written(sparse(*pairs()), ".pbr", tmp_path)}, RECORDIO)
     box.channel("test", {"a.pbr": written(sparse(*pairs(90, 1)), ".pbr", tmp_path)}, RECORDIO)
-    code, out = box.run(monkeypatch, capsys)
-    assert code == 0, out
+    out = box.trained(monkeypatch, capsys)
     number, metric = r"\d+\.\d+(e-\d+)?", "#quality_metric: host=algo-1, "
     names = [
         "binary_classification_accuracy <score>", "binary_classification_cross_entropy <loss>",
@@ -112,8 +111,7 @@ def test_a_regressor_with_validation_rows(box, monkeypatch, capsys):
     x, y = pairs()
     box.channel("train", {"a.pbr": records(x, y)}, RECORDIO)
     box.channel("validation", {"a.csv": table(*pairs(80, 2))}, CSV)
-    code, out = box.run(monkeypatch, capsys)
-    assert code == 0, out
+    out = box.trained(monkeypatch, capsys)
     assert "[Sparse network]" not in out
     for name in ("rmse", "mse", "absolute_loss"):
         assert re.search(rf"epoch=0, batch=0 train {name} <loss>=", out)
@@ -137,8 +135,7 @@ def test_the_same_file_from_all_formats_and_the_estimator(box, tmp_path, monkeyp
     for kind, data in files.items():
         width = f"; width={WIDTH}; base=0" if kind.startswith("text") else ""
         box.channel("train", {"a": data}, kind + width)
-        code, out = box.run(monkeypatch, capsys)
-        assert code == 0, out
+        box.trained(monkeypatch, capsys)
         found[kind] = load_model(box.model).factors
     estimator = smalgos.FactorizationMachineClassifier(
         num_factors=4, epochs=4, mini_batch_size=50, shuffle=False, pad_last=True,
@@ -161,8 +158,7 @@ def test_fields_of_libffm(box, monkeypatch, capsys):
     fields = np.repeat([0, 1], [USERS, ITEMS])
     data = libffm.encode(sparse(*pairs()), fields)
     box.channel("train", {"a": data}, "text/libffm")
-    code, out = box.run(monkeypatch, capsys)
-    assert code == 0, out
+    box.trained(monkeypatch, capsys)
     model = load_model(box.model)
     assert model.field_of.tolist() == fields.tolist()
     assert model.factors.shape == (WIDTH, 2, 4)
@@ -213,22 +209,19 @@ def test_requests_and_responses(tmp_path):
 def test_what_cannot_be(given, said, box, monkeypatch, capsys):
     box.hyperparameters(**{k: v for k, v in {**SETTINGS, **given}.items() if v is not None})
     box.channel("train", {"a.pbr": records(*pairs())}, RECORDIO)
-    code, _ = box.run(monkeypatch, capsys)
-    assert code == 1
-    assert re.search(re.escape(said), box.failure), box.failure
-    assert box.failure.startswith("ClientError: ")
+    assert said in box.failed(monkeypatch, capsys)
 
 
 def test_a_label_that_cannot_be(box, monkeypatch, capsys):
     x, y = pairs()
     y[7] = 2
     box.channel("train", {"a.pbr": records(x, y)}, RECORDIO)
-    assert box.run(monkeypatch, capsys)[0] == 1
-    assert "a.pbr, row 8: label 2: binary_classifier takes 0 or 1" in box.failure
+    said = box.failed(monkeypatch, capsys)
+    assert "a.pbr, row 8: label 2: binary_classifier takes 0 or 1" in said
 
 
 def test_a_feature_beyond_the_dimension(box, monkeypatch, capsys):
     data = b"1 0:1 19:1\n0 3:1 20:1\n"
     box.channel("train", {"a": data}, f"text/libsvm; width={WIDTH}; base=0")
-    assert box.run(monkeypatch, capsys)[0] == 1
-    assert "train/a, row 2: index 20 is beyond the 20 columns" in box.failure
+    said = box.failed(monkeypatch, capsys)
+    assert "train/a, row 2: index 20 is beyond the 20 columns" in said

@@ -55,8 +55,7 @@ def box(tmp_path):
 def test_lines_of_the_original(box, monkeypatch, capsys):
     box.channel("train", {"a.csv": table(logins())}, CSV)
     box.channel("validation", {"a.csv": table(logins(90, 1), ", ")}, CSV)
-    code, out = box.run(monkeypatch, capsys)
-    assert code == 0, out
+    out = box.trained(monkeypatch, capsys)
     number = r"\d\.\d+(e-\d+)?"
 
     def told(epoch, batch):
@@ -120,16 +119,14 @@ def test_lines_of_the_original(box, monkeypatch, capsys):
 def test_batches_are_running_means(box, monkeypatch, capsys):
     box.hyperparameters(**GIVEN | {"batch_metrics_publish_interval": "27", "epochs": "1"})
     box.channel("train", {"a.csv": table(logins())}, CSV)
-    code, out = box.run(monkeypatch, capsys)
-    assert code == 0, out
+    out = box.trained(monkeypatch, capsys)
     last = re.findall(METRICS["train:binary_classification_accuracy"], out)[-1]
     assert re.findall(METRICS["train:binary_classification_accuracy:epoch"], out) == [last]
 
 
 def test_same_bytes_as_the_estimator(box, monkeypatch, capsys, tmp_path):
     box.channel("train", {"a.csv": table(logins()[:150]), "b.csv": table(logins()[150:])}, CSV)
-    code, out = box.run(monkeypatch, capsys)
-    assert code == 0, out
+    box.trained(monkeypatch, capsys)
     given = {name: float(v) if "." in v else int(v) for name, v in GIVEN.items() if name[0] != "_"}
     estimator = smalgos.IPInsights(**given, shuffle=False).fit(logins())
     estimator.save(tmp_path / "m")
@@ -146,8 +143,7 @@ def test_an_earlier_model_goes_on(box, monkeypatch, capsys):
     folder = box.channel("model")
     folder.mkdir(exist_ok=True)
     earlier.save(folder / "model.safetensors")
-    code, out = box.run(monkeypatch, capsys)
-    assert code == 0, out
+    out = box.trained(monkeypatch, capsys)
     first = float(re.search(METRICS["train:binary_classification_cross_entropy"], out)[1])
     assert first < 0.6 * np.log(2)
     box.hyperparameters(**GIVEN | {"num_entity_vectors": "41"})
@@ -180,21 +176,14 @@ def test_an_earlier_model_goes_on(box, monkeypatch, capsys):
 def test_bad_input(box, given, rows, said, monkeypatch, capsys):
     box.hyperparameters(**GIVEN | given)
     box.channel("train", {"a.csv": rows}, CSV)
-    code, _ = box.run(monkeypatch, capsys)
-    assert code == 1
-    failure = box.failure
-    assert re.search(said, failure), failure
+    assert re.search(said, box.failed(monkeypatch, capsys))
 
 
 def test_a_bad_validation_row_is_named(box, monkeypatch, capsys):
     box.channel("train", {"a.csv": table(logins())}, CSV)
     box.channel("validation", {"b.csv": table(logins(9)) + "x,1.2.3\n"}, CSV)
-    code, _ = box.run(monkeypatch, capsys)
-    assert code == 1
-    assert re.search(
-        r"validation channel, .*b\.csv, row 10: '1\.2\.3' is no address",
-        box.failure,
-    )
+    said = box.failed(monkeypatch, capsys)
+    assert re.search(r"validation channel, .*b\.csv, row 10: '1\.2\.3' is no address", said)
 
 
 # Requests -----------------------------------------------------------------------------------------

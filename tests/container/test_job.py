@@ -51,7 +51,7 @@ def test_file_names_tell_the_content_type(job):
     assert outcome.scores["validation"][objective] == pytest.approx(curve, rel=1e-5)
     features = rows(100, 1)[0]
     np.testing.assert_array_equal(
-        load_model(outcome.path).raw(features), outcome.model.raw(features)
+        load_model(outcome.path).margins(features), outcome.model.margins(features)
     )
     assert [e for e in events if e != "batch"] == [
         "begin", "pass", *["pass", "pass"] * 2, "stop", "scoring", "score", "score", "scored",
@@ -68,7 +68,7 @@ def test_the_final_objective_is_the_mean_loss(job, loss):
     given = BINARY | {"loss": loss, "num_models": "1", "epochs": "1"}
     train, validation = rows(400), rows(333, 1)
     outcome = execute(job(given, train=records(*train), validation=records(*validation)))
-    raw, y = outcome.model.raw(validation[0])[:, 0].astype(float), validation[1]
+    raw, y = outcome.model.margins(validation[0])[:, 0].astype(float), validation[1]
     sign = np.where(y == 1, 1, -1)
     value = np.log1p(np.exp(-sign * raw)) if loss == "logistic" else None
     if value is None:  # label 1 wants a score of 1, label 0 one of 0: margin 1 about a half

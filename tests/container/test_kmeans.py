@@ -39,8 +39,7 @@ def box(tmp_path):
 def test_lines_of_the_original(box, monkeypatch, capsys):
     box.channel("train", {"a.pbr": records(rows())}, RECORDIO)
     box.channel("test", {"a.csv": table(rows(90, 1))}, f"{CSV};label_size=0")
-    code, out = box.run(monkeypatch, capsys)
-    assert code == 0, out
+    out = box.trained(monkeypatch, capsys)
     attempts = [rf"local kmeans attempt #{i}\. Current mean square distance \S+" for i in range(10)]
     number = r"\d+\.\d+"
     expected = [
@@ -99,8 +98,7 @@ def test_lines_of_the_original(box, monkeypatch, capsys):
 def test_a_batch_larger_than_the_rows_is_told(box, monkeypatch, capsys):
     box.hyperparameters(k="3", feature_dim="3")
     box.channel("train", {"a.pbr": records(rows(100))}, RECORDIO)
-    code, out = box.run(monkeypatch, capsys)
-    assert code == 0, out
+    out = box.trained(monkeypatch, capsys)
     warned = (
         "Batch size 5000 is bigger than the first batch data. Effective batch size used to "
         "initialize is 100"
@@ -112,8 +110,7 @@ def test_a_batch_larger_than_the_rows_is_told(box, monkeypatch, capsys):
 def test_exact_iterations(box, monkeypatch, capsys):
     box.hyperparameters(k="3", solver="lloyd", local_lloyd_num_trials="4")
     box.channel("train", {"a.pbr": records(rows())}, RECORDIO)
-    code, out = box.run(monkeypatch, capsys)
-    assert code == 0, out
+    out = box.trained(monkeypatch, capsys)
     assert len(re.findall(r"local kmeans attempt #\d\.", out)) == 4
     assert "completed 100 % of epochs" in out
     model = load_model(box.model)
@@ -130,8 +127,7 @@ def test_an_earlier_model_goes_on(solver, box, tmp_path, monkeypatch, capsys):
     earlier.save(folder / "model.safetensors")
     box.channel("train", {"a.pbr": records(rows(60))}, RECORDIO)
     box.hyperparameters(k="3", solver=solver)
-    code, out = box.run(monkeypatch, capsys)
-    assert code == 0, out
+    box.trained(monkeypatch, capsys)
     model = load_model(box.model)
     assert model.mass.sum() == pytest.approx(660 if solver == "webscale" else 60)
     centres = model.centres[np.lexsort(model.centres.round().T)]
@@ -144,8 +140,7 @@ def test_an_earlier_model_goes_on(solver, box, tmp_path, monkeypatch, capsys):
 def test_the_same_file_as_the_estimators(box, tmp_path, monkeypatch, capsys):
     box.hyperparameters(k="3", mini_batch_size="100", random_state="3")
     box.channel("train", {"a.pbr": records(rows())}, RECORDIO)
-    code, out = box.run(monkeypatch, capsys)
-    assert code == 0, out
+    box.trained(monkeypatch, capsys)
     estimator = smalgos.KMeans(k=3, mini_batch_size=100, shuffle=False, random_state=3)
     estimator.fit(rows()).save(tmp_path / "m")
     assert (tmp_path / "m").read_bytes() == box.model.read_bytes()
@@ -165,7 +160,4 @@ def test_the_same_file_as_the_estimators(box, tmp_path, monkeypatch, capsys):
 def test_what_cannot_be(given, said, box, monkeypatch, capsys):
     box.hyperparameters(**given)
     box.channel("train", {"a.pbr": records(rows())}, RECORDIO)
-    code, _ = box.run(monkeypatch, capsys)
-    assert code == 1
-    assert re.search(said, box.failure), box.failure
-    assert box.failure.startswith("ClientError: ")
+    assert re.search(said, box.failed(monkeypatch, capsys))

@@ -86,16 +86,11 @@ def test_pipes(box, monkeypatch, capsys):
 def test_failures(box, monkeypatch, capsys, given, match):
     box.channel("train", {"a.pbr": records(X, Y)}, RECORDIO)
     box.hyperparameters(**GIVEN | given)
-    code, _ = box.run(monkeypatch, capsys)
-    assert code == 1
-    assert box.failure.startswith("ClientError: ")
-    assert match in box.failure
-    assert not box.model.exists()
+    assert match in box.failed(monkeypatch, capsys)
 
 
 @pytest.mark.parametrize("missing", GIVEN)
 def test_what_is_required(box, monkeypatch, capsys, missing):
     box.channel("train", {"a.pbr": records(X, Y)}, RECORDIO)
     box.hyperparameters(**{n: v for n, v in GIVEN.items() if n != missing})
-    assert box.run(monkeypatch, capsys)[0] == 1
-    assert f"hyperparameter {missing} is required" in box.failure
+    assert f"hyperparameter {missing} is required" in box.failed(monkeypatch, capsys)

@@ -95,8 +95,7 @@ def metrics_of(out):
 def test_the_platform_finds_its_metrics(box, task, monkeypatch, capsys):
     box.channel("validation", {"a.pbr": rows(task, 200, 1)})
     box.channel("test", {"a.pbr": rows(task, 200, 2)})
-    code, out = box.run(monkeypatch, capsys)
-    assert code == 0, out
+    out = box.trained(monkeypatch, capsys)
     for expression in COMMON + OBJECTIVES + SCORES[task]:
         found = re.findall(expression, out)
         assert found, expression
@@ -104,8 +103,7 @@ def test_the_platform_finds_its_metrics(box, task, monkeypatch, capsys):
 
 
 def test_without_validation_train_is_scored(box, task, monkeypatch, capsys):
-    code, out = box.run(monkeypatch, capsys)
-    assert code == 0, out
+    out = box.trained(monkeypatch, capsys)
     assert re.search(r"#quality_metric: host=\S+, train \S+_objective <loss>=(\S+)", out)
     assert f"#train_score (algo-1) : ('{OBJECTIVE[task]}', " in out
     assert "Test data is not provided." in out
@@ -115,8 +113,7 @@ def test_without_validation_train_is_scored(box, task, monkeypatch, capsys):
 def test_a_run_line_by_line(box, task, monkeypatch, capsys):
     """The order of the original's lines, of the kinds that users read or parse."""
     box.channel("validation", {"a.pbr": rows(task, 200, 1)})
-    code, out = box.run(monkeypatch, capsys)
-    assert code == 0, out
+    out = box.trained(monkeypatch, capsys)
     objective = OBJECTIVE[task]
     epochs = []
     for epoch, percent in enumerate((33, 66, 100)):
@@ -157,8 +154,7 @@ def test_a_run_line_by_line(box, task, monkeypatch, capsys):
 
 def test_metrics_of_all_models(box, task, monkeypatch, capsys):
     box.channel("validation", {"a.pbr": rows(task, 200, 1)})
-    code, out = box.run(monkeypatch, capsys)
-    assert code == 0, out
+    out = box.trained(monkeypatch, capsys)
     metrics = metrics_of(out)
     for entry in metrics:
         assert list(entry) == ["StartTime", "EndTime", "Dimensions", "Metrics"]
@@ -193,8 +189,7 @@ def test_early_stopping_is_told(tmp_path, monkeypatch, capsys):
         early_stopping_patience="1", early_stopping_tolerance="0.5",
     )  # fmt: skip
     box.channel("train", {"a.pbr": rows("regressor", 500, 0)})
-    code, out = box.run(monkeypatch, capsys)
-    assert code == 0, out
+    out = box.trained(monkeypatch, capsys)
     at = out.index("Early stop condition met. Stopping training.")
     assert "completed 100 % of epochs" in out[at:]
     assert "epoch=" not in out[out.index("#throughput_metric", at) :]
@@ -204,8 +199,7 @@ def test_pca_lines(tmp_path, monkeypatch, capsys):
     box = Box(tmp_path / "ml", "pca")
     box.hyperparameters(num_components="2", mini_batch_size="100")
     box.channel("train", {"a.pbr": records(numbers()[0])})
-    code, out = box.run(monkeypatch, capsys)
-    assert code == 0, out
+    out = box.trained(monkeypatch, capsys)
     assert "4 feature(s) found in 'data'." in out
     assert "#progress_metric: host=algo-1, completed 100 % of epochs" in out
     assert all(re.search(expression, out) for expression in COMMON)

@@ -128,11 +128,7 @@ def test_a_series_is_tested_by_its_shingles(box, monkeypatch, capsys):
 def test_failures(box, monkeypatch, capsys, given, match):
     box.channel("train", {"a.pbr": records(X)}, RECORDIO)
     box.hyperparameters(**GIVEN | given)
-    code, _ = box.run(monkeypatch, capsys)
-    assert code == 1
-    assert box.failure.startswith("ClientError: ")
-    assert re.search(match, box.failure)
-    assert not box.model.exists()
+    assert re.search(match, box.failed(monkeypatch, capsys))
 
 
 @pytest.mark.parametrize(("rows", "match"), [
@@ -144,5 +140,4 @@ def test_a_test_channel_that_cannot_be_judged(box, monkeypatch, capsys, rows, ma
     box.channel("train", {"a.pbr": records(X)}, RECORDIO)
     box.channel("test", {"a.pbr": rows}, RECORDIO)
     box.hyperparameters(**GIVEN)
-    assert box.run(monkeypatch, capsys)[0] == 1
-    assert re.search(match, box.failure)
+    assert re.search(match, box.failed(monkeypatch, capsys))

@@ -119,11 +119,10 @@ def test_pca_killed_and_resumed(tmp_path, monkeypatch, capsys):
     process = box.start(DYING.format(n=1))
     process.communicate(timeout=120)
     assert process.returncode == -signal.SIGKILL
-    code, out = box.run(monkeypatch, capsys)
-    assert code == 0, out
+    out = box.trained(monkeypatch, capsys)
     assert "Resumed" in out
     other = job(tmp_path / "other", algorithm="pca", checkpoints=False)
-    assert other.run(monkeypatch, capsys)[0] == 0
+    other.trained(monkeypatch, capsys)
     assert box.model.read_bytes() == other.model.read_bytes()
 
 
@@ -156,8 +155,7 @@ def test_killed_at_twenty_random_moments_it_ends_with_the_same_bytes(tmp_path, w
 def test_a_finished_job_started_again_gives_the_same_model(tmp_path, whole, monkeypatch, capsys):
     box = job(tmp_path / "ml")
     for _ in range(2):
-        code, out = box.run(monkeypatch, capsys)
-        assert code == 0, out
+        out = box.trained(monkeypatch, capsys)
         assert box.model.read_bytes() == whole
         box.model.unlink()
     assert "Resumed from the checkpoint: epoch 3" in out
@@ -165,12 +163,11 @@ def test_a_finished_job_started_again_gives_the_same_model(tmp_path, whole, monk
 
 def test_a_checkpoint_of_other_data_is_refused(tmp_path, monkeypatch, capsys):
     box = job(tmp_path / "ml")
-    assert box.run(monkeypatch, capsys)[0] == 0
+    box.trained(monkeypatch, capsys)
     box.model.unlink()
     box.channel("train", {"a.pbr": rows(1400, 0)})
-    assert box.run(monkeypatch, capsys)[0] == 1
-    assert re.search(r"checkpoints/.*: this checkpoint was written with other data", box.failure)
-    assert not box.model.exists()
+    said = box.failed(monkeypatch, capsys)
+    assert re.search(r"checkpoints/.*: this checkpoint was written with other data", said)
 
 
 # SIGTERM ------------------------------------------------------------------------------------------
@@ -241,8 +238,7 @@ def test_sigterm_while_the_model_is_scored(tmp_path, monkeypatch, capsys):
 
     box = job(tmp_path / "ml", checkpoints=False)
     monkeypatch.setattr("smalgos.container.job.score", slow)
-    code, out = box.run(monkeypatch, capsys)
-    assert code == 0, out
+    out = box.trained(monkeypatch, capsys)
     assert "Scoring was asked to stop: the model is saved." in out
     assert load_model(box.model).notes["epochs"] == 3
 
@@ -257,8 +253,7 @@ def test_sigterm_before_anything_is_learnt(tmp_path, monkeypatch, capsys):
         os.kill(os.getpid(), signal.SIGTERM)
 
     monkeypatch.setattr(Lines, "on_begin", terminated)
-    code, out = box.run(monkeypatch, capsys)
-    assert code == 0, out
+    out = box.trained(monkeypatch, capsys)
     assert "SIGTERM before anything was learnt: there is no model to save." in out
     assert not box.model.exists()
     assert (box.failure, box.leftovers()) == ("", [])

@@ -24,6 +24,11 @@ def run(monkeypatch, capsys):
 
 
 @pytest.fixture
+def trained(monkeypatch, capsys):
+    return lambda box: box.trained(monkeypatch, capsys)
+
+
+@pytest.fixture
 def box(tmp_path):
     box = Box(tmp_path / "ml")
     box.hyperparameters(**BINARY)
@@ -38,12 +43,11 @@ def binary(rows=400, seed=0):
 # Runs that end well -------------------------------------------------------------------------------
 
 
-def test_linear_learner_from_records(box, run):
+def test_linear_learner_from_records(box, trained):
     box.channel("train", {"part-0.pbr": records(*binary()), "part-1.pbr": records(*binary(200, 1))})
     box.channel("validation", {"part-0.pbr": records(*binary(100, 2))}, RECORDIO)
     box.channel("test", {"part-0.csv": table(*binary(100, 3)[::-1][::-1])}, CSV)
-    code, out = run(box)
-    assert (code, box.failure) == (0, ""), out
+    out = trained(box)
     assert box.leftovers() == []
     model = load_model(box.model)
     assert model.notes["hyperparameters"]["feature_dim"] == 4
@@ -51,29 +55,27 @@ def test_linear_learner_from_records(box, run):
     assert "#test_score (algo-1) : ('binary_classification_accuracy', 0." in out
 
 
-def test_pca_from_csv(tmp_path, run):
+def test_pca_from_csv(tmp_path, trained):
     box = Box(tmp_path / "ml", "pca")
     box.hyperparameters(**PCA, feature_dim="4")
     box.channel("train", {"a.csv": table(numbers()[0])}, "text/csv;label_size=0")
-    code, out = run(box)
-    assert (code, box.failure) == (0, ""), out
+    trained(box)
     assert load_model(box.model).v.shape == (4, 2)
 
 
-def models_of(run, tmp_path, setups):
+def models_of(trained, tmp_path, setups):
     """Bytes of the models of some boxes, each set up by one function."""
     found = []
     for i, setup in enumerate(setups):
         box = Box(tmp_path / f"ml-{i}")
         box.hyperparameters(**BINARY)
         setup(box)
-        code, out = run(box)
-        assert code == 0, out
+        trained(box)
         found.append(box.model.read_bytes())
     return found
 
 
-def test_no_source_of_the_same_rows_changes_a_byte(tmp_path, run):
+def test_no_source_of_the_same_rows_changes_a_byte(tmp_path, trained):
     x, y = binary()
     whole, first, second = records(x, y), records(x[:130], y[:130]), records(x[130:], y[130:])
 
@@ -82,7 +84,7 @@ def test_no_source_of_the_same_rows_changes_a_byte(tmp_path, run):
         box.feed("train", whole, range(6))
 
     models = models_of(
-        run,
+        trained,
         tmp_path,
         [
             lambda box: box.channel("train", {"a.pbr": whole}),
@@ -97,7 +99,7 @@ def test_no_source_of_the_same_rows_changes_a_byte(tmp_path, run):
     assert len(set(models)) == 1
 
 
-def test_pipes_are_read_one_per_pass(box, run):
+def test_pipes_are_read_one_per_pass(box, trained):
     """Scaler and first epoch share one pipe; so do validation, and the final score gets its own."""
     box.channel("train", mode="Pipe")
     box.channel("validation", mode="Pipe")
@@ -105,20 +107,19 @@ def test_pipes_are_read_one_per_pass(box, run):
     train = box.feed("train", records(*binary()), range(2))
     validation = box.feed("validation", records(*binary(100, 1)), range(3))
     test = box.feed("test", records(*binary(100, 2)), [0])
-    code, out = run(box)
-    assert (code, box.failure) == (0, ""), out
+    out = trained(box)
     for thread in (train, validation, test):
         thread.join(5)
         assert not thread.is_alive()
     assert "The channel 'train' is in pipe input mode under" in out
 
 
-def test_it_goes_on_from_an_earlier_model(tmp_path, run):
+def test_it_goes_on_from_an_earlier_model(tmp_path, trained):
     x, y = binary()
     first = Box(tmp_path / "first")
     first.hyperparameters(**BINARY | {"num_models": "1"})
     first.channel("train", {"a.pbr": records(x, y)})
-    assert run(first)[0] == 0
+    trained(first)
     archive = tmp_path / "model.tar.gz"
     with tarfile.open(archive, "w:gz") as tar:
         tar.add(first.model, "model.safetensors")
@@ -131,37 +132,34 @@ def test_it_goes_on_from_an_earlier_model(tmp_path, run):
         box.channel("train", {"a.pbr": records(x, y)})
         folder = box.channel("model", {}, "application/x-sagemaker-model")
         shutil.copy(archive if name.endswith("gz") else first.model, folder / name)
-        code, out = run(box)
-        assert code == 0, out
+        trained(box)
         models.append(box.model.read_bytes())
         before, after = load_model(first.model), load_model(box.model)
         np.testing.assert_allclose(after.coef, before.coef, rtol=1e-4, atol=1e-6)
     assert models[0] == models[1]
 
 
-def test_every_hyperparameter_of_the_library_is_taken(box, run):
+def test_every_hyperparameter_of_the_library_is_taken(box, trained):
     box.hyperparameters(
         **BINARY, random_state="7", n_jobs="1", device="cpu", verbose="1", sagemaker_region="x"
     )
     box.channel("train", {"a.pbr": records(*binary())})
-    code, out = run(box)
-    assert code == 0, out
+    trained(box)
     assert load_model(box.model).notes["hyperparameters"]["random_state"] == 7
 
 
-def test_under_tuning_one_model_is_trained(box, run):
+def test_under_tuning_one_model_is_trained(box, trained):
     box.hyperparameters(**BINARY, _tuning_objective_metric="validation:objective_loss")
     box.channel("train", {"a.pbr": records(*binary())})
-    assert run(box)[0] == 0
+    trained(box)
     assert load_model(box.model).notes["hyperparameters"]["num_models"] == 1
 
 
-def test_a_column_that_counts_the_rows_is_warned_of(box, run):
+def test_a_column_that_counts_the_rows_is_warned_of(box, trained):
     x, y = binary()
     x[:, 0] = np.arange(len(x))
     box.channel("train", {"a.csv": table(x, y)}, CSV)
-    code, out = run(box)
-    assert code == 0, out
+    out = trained(box)
     assert re.search(r" WARNING \d+\] .*train/a\.csv", out)
 
 

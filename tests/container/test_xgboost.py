@@ -67,21 +67,6 @@ def box(tmp_path):
     return box
 
 
-def trained(box, monkeypatch, capsys):
-    code, out = box.run(monkeypatch, capsys)
-    assert code == 0, out
-    assert box.failure == ""
-    return out
-
-
-def failed(box, monkeypatch, capsys):
-    code, _ = box.run(monkeypatch, capsys)
-    assert code == 1
-    assert not box.model.exists()
-    assert box.failure.startswith("ClientError: ")
-    return box.failure
-
-
 def rounds(out):
     """[(number, {name: text})] of the lines of rounds."""
     found = re.findall(r"^\[(\d+)\]\t(.*)$", out, re.MULTILINE)
@@ -92,7 +77,7 @@ def test_lines_and_model(box, monkeypatch, capsys):
     box.hyperparameters(**LOGISTIC, eval_metric="logloss,error,accuracy")
     box.channel("train", {"a.csv": cells(X, Y)}, CSV)
     box.channel("validation", {"a.csv": cells(X_VAL, Y_VAL)}, "text/csv; label_size=1")
-    out = trained(box, monkeypatch, capsys)
+    out = box.trained(monkeypatch, capsys)
     assert "\nINFO:root:Determined delimiter of CSV input is ','\n" in out
     assert "\nINFO:root:Single node training.\n" in out
     assert "\nINFO:root:Train matrix has 300 rows and 4 columns\n" in out
@@ -127,7 +112,7 @@ def test_lines_and_model(box, monkeypatch, capsys):
 
 def test_the_default_content_type_is_libsvm(box, monkeypatch, capsys):
     box.channel("train", {"part-0": pairs(gaps(X), Y)})
-    out = trained(box, monkeypatch, capsys)
+    out = box.trained(monkeypatch, capsys)
     assert "delimiter" not in out
     assert [list(told) for _, told in rounds(out)] == [["train-logloss"]] * 3
 
@@ -136,7 +121,7 @@ def margins(box, monkeypatch, capsys, **files):
     """Of rows in which much is missing, by the model of a train channel."""
     for content_type, content in files.values():
         box.channel("train", {"a": content}, content_type)
-    trained(box, monkeypatch, capsys)
+    box.trained(monkeypatch, capsys)
     return load_model(box.model).predict_margin(gaps(X_VAL))
 
 
@@ -192,18 +177,18 @@ def test_weights(box, monkeypatch, capsys):
 )
 def test_what_cannot_be_read(box, monkeypatch, capsys, content_type, content, message):
     box.channel("train", {"a": content}, content_type)
-    assert re.search(message.replace("(", r"\("), failed(box, monkeypatch, capsys))
+    assert re.search(message.replace("(", r"\("), box.failed(monkeypatch, capsys))
 
 
 def test_an_empty_channel(box, monkeypatch, capsys):
     box.channel("train", {".hidden": cells(X, Y), "_SUCCESS": ""}, CSV)
-    assert failed(box, monkeypatch, capsys).startswith("ClientError: train channel: ")
+    assert box.failed(monkeypatch, capsys).startswith("ClientError: train channel: ")
 
 
 def test_an_empty_validation_channel(box, monkeypatch, capsys):
     box.channel("train", {"a": cells(X, Y)}, CSV)
     box.channel("validation", {}, CSV)
-    assert failed(box, monkeypatch, capsys).startswith("ClientError: validation channel: ")
+    assert box.failed(monkeypatch, capsys).startswith("ClientError: validation channel: ")
 
 
 @pytest.mark.parametrize(
@@ -225,9 +210,9 @@ def test_hyperparameters(box, monkeypatch, capsys, given, message):
     box.hyperparameters(**LOGISTIC | given)
     box.channel("train", {"a": cells(X, Y)}, CSV)
     if message:
-        assert message in failed(box, monkeypatch, capsys)
+        assert message in box.failed(monkeypatch, capsys)
     else:
-        trained(box, monkeypatch, capsys)
+        box.trained(monkeypatch, capsys)
 
 
 def test_the_metric_of_a_tuning_job_stops_early(box, monkeypatch, capsys):
@@ -236,7 +221,7 @@ def test_the_metric_of_a_tuning_job_stops_early(box, monkeypatch, capsys):
     box.hyperparameters(**LOGISTIC | given, _tuning_objective_metric="validation:logloss")
     box.channel("train", {"a": cells(X, Y)}, CSV)
     box.channel("validation", {"a": cells(X_VAL, noise)}, CSV)
-    out = trained(box, monkeypatch, capsys)
+    out = box.trained(monkeypatch, capsys)
     assert "\nSetting up HPO optimized metric to be : logloss\n" in out
     said = rounds(out)
     assert list(said[0][1])[3:] == ["validation-auc", "validation-error", "validation-logloss"]
@@ -253,7 +238,7 @@ def test_the_metric_of_a_tuning_job_stops_early(box, monkeypatch, capsys):
 
 def test_it_goes_on_from_an_earlier_model(box, monkeypatch, capsys, tmp_path):
     box.channel("train", {"a": cells(X, Y)}, CSV)
-    trained(box, monkeypatch, capsys)
+    box.trained(monkeypatch, capsys)
     first, data = load_model(box.model), box.model.read_bytes()
     archive = io.BytesIO()
     with tarfile.open(fileobj=archive, mode="w:gz") as tar:
@@ -263,7 +248,7 @@ def test_it_goes_on_from_an_earlier_model(box, monkeypatch, capsys, tmp_path):
         for old in box.channel("model").iterdir():
             old.unlink()
         box.channel("model", {name: content})
-        trained(box, monkeypatch, capsys)
+        box.trained(monkeypatch, capsys)
         model = load_model(box.model)
         assert model.rounds == 6
         np.testing.assert_array_equal(model.predict_margin(X, (0, 3)), first.predict_margin(X))
@@ -271,7 +256,7 @@ def test_it_goes_on_from_an_earlier_model(box, monkeypatch, capsys, tmp_path):
     assert len(found) == 1
     box.model.unlink()
     box.channel("model", {"model.tar.gz": b"no archive"})
-    assert "model.tar.gz: not a" in failed(box, monkeypatch, capsys)
+    assert "model.tar.gz: not a" in box.failed(monkeypatch, capsys)
 
 
 # Cross-validation ---------------------------------------------------------------------------------
@@ -281,7 +266,7 @@ def test_cross_validation(box, monkeypatch, capsys):
     box.hyperparameters(**LOGISTIC, _kfold="3", _num_cv_round="2", eval_metric="logloss,error")
     box.channel("train", {"a.csv": cells(X, Y)}, CSV)
     box.channel("validation", {"b.csv": cells(X_VAL, Y_VAL)}, CSV)
-    out = trained(box, monkeypatch, capsys)
+    out = box.trained(monkeypatch, capsys)
     assert "INFO:root:Run 2-round of 3-fold cross validation with 420 rows\n" in out
     assert re.findall(r"Train cross validation fold (\d)", out) == list("123123")
     said = rounds(out)
@@ -368,7 +353,7 @@ def test_a_bad_row_is_named_where_it_was_read(box, monkeypatch, capsys):
     box.hyperparameters(**LOGISTIC, _kfold="2")
     box.channel("train", {"a.csv": cells(X, Y)}, CSV)
     box.channel("validation", {"b.csv": "7,1,2,3,4\n"}, CSV)
-    assert "validation/b.csv, row 1: label 7" in failed(box, monkeypatch, capsys)
+    assert "validation/b.csv, row 1: label 7" in box.failed(monkeypatch, capsys)
 
 
 # Interruptions ------------------------------------------------------------------------------------
@@ -423,7 +408,7 @@ def test_sigterm_leaves_the_rounds_so_far(box, monkeypatch, capsys):
             os.kill(os.getpid(), signal.SIGTERM)
 
     monkeypatch.setattr(XGBoostLines, "round", terminated)
-    out = trained(box, monkeypatch, capsys)
+    out = box.trained(monkeypatch, capsys)
     assert "Training was asked to stop" in out
     assert 5 <= load_model(box.model).rounds <= 6
     assert box.leftovers() == []

@@ -118,6 +118,7 @@ def test_offsets_of_scores_that_are_equal(criterion):
         ([1], {}, "y must hold 1 for usual"),
         ([1, 0], {}, "y must hold 1 for usual"),
         ([1, -1], {"criterion": "best"}, "criterion='best': must be one of f1, accuracy"),
+        ([1, -1], {"most_false_alarms": 5}, "most_false_alarms=5: must be a share"),
     ],
 )
 def test_bad_labels(model, y, more, said):
@@ -160,6 +161,7 @@ def test_more_of_the_same():
         ([], "X has no rows"),
         ([("a",)], "row 0, counted from 0: .* is no pair"),
         (["ab"], "is no pair"),
+        (None, "X=None: give pairs"),
         (np.zeros((3, 3)), r"shape \(3, 3\): give pairs"),
         (pd.DataFrame({"a": ["b"]}), "X has 1 columns"),
         ([("a", "192.0.2.1"), (None, "192.0.2.1")], "row 1, counted from 0: None where a text"),

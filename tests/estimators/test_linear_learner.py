@@ -85,8 +85,30 @@ def test_labels_of_any_kind(cancer):
     assert (model.predict(X) == names).mean() > 0.95
     assert model.predict_proba(X).sum(axis=1) == pytest.approx(1)
     assert np.array_equal(model.decision_function(X) > 0, model.predict(X) == "malignant")
-    with pytest.raises(UserError, match="unknown"):
+    with pytest.raises(UserError, match=r"label 'unknown' is not among the classes \['benign'"):
         model.partial_fit(X[:5], ["unknown"] * 5)
+    with pytest.raises(UserError, match=r"only one class, 1\.0: "):
+        model.fit(X[:5], np.ones(5))
+
+
+def test_what_is_misspelt_is_found():
+    with pytest.raises(TypeError, match="argument 'lerning_rate'; did you mean learning_rate"):
+        LinearLearnerClassifier(lerning_rate=1)
+    with pytest.raises(TypeError, match=r"argument 'xyz'$"):
+        LinearLearnerClassifier(xyz=1)
+
+
+def test_rows_that_are_bad_are_named_by_their_table(cancer):
+    X, y = cancer
+    bad = np.where(np.arange(len(X))[:, None] == 3, np.nan, X)
+    with pytest.raises(UserError, match="X_val, row 3, counted from 0: feature 0 is NaN"):
+        LinearLearnerClassifier(epochs=1).fit(X, y, X_val=bad, y_val=y)
+
+
+def test_verbose_may_be_true(cancer, capsys):
+    X, y = cancer
+    LinearLearnerClassifier(epochs=1, verbose=True).fit(X, y)
+    assert "epoch 1/1, train cross_entropy" in capsys.readouterr().err
 
 
 def test_kinds_of_tables_give_the_same_bytes(cancer, tmp_path):

@@ -112,6 +112,9 @@ def test_labels_in_the_texts(tmp_path):
         ([], [], "no texts"),
         ([["a"], ["b"]], ["x y", "x_y"], "the same as tokens"),
         ([["a"], ["b"]], ["x", 3], "several kinds"),
+        ([["a"], ["b"]], ["x", None], "row 1 of y, counted from 0: None where a label"),
+        ([["a"], ["b"]], [float("nan"), "x"], "row 0 of y, counted from 0: nan where a label"),
+        (None, ["x"], "None: give a list of texts"),
         ([["a"], ["b"]], None, "__label__"),
     ],
 )
@@ -129,6 +132,10 @@ def test_early_stopping():
     assert model.model_.notes["validation_accuracy"][-1] <= 1
     with pytest.raises(UserError, match="no validation channel"):
         smalgos.TextClassifier(early_stopping=True).fit(X, y)
+    assert model.accuracy_curve_[0] is None
+    assert len(model.accuracy_curve_) == len(model.loss_curve_) == model.n_iter_
+    with pytest.raises(UserError, match="without y_val"):
+        smalgos.TextClassifier(early_stopping=True).fit(X, y, X)
     with pytest.raises(UserError, match="without X_val"):
         smalgos.TextClassifier().fit(X, y, y_val=y)
 

@@ -10,8 +10,9 @@ from smalgos.learning.progress import Progress
 
 def run(progress: Progress, *, channels: set[str], rows: int | None, why: str = "done") -> None:
     """Two epochs of two blocks of 50 rows."""
-    spec = SimpleNamespace(rows=rows, channels=channels)
-    state = SimpleNamespace(spec=spec, budget=2, epoch=0, seen=0)
+    spec = SimpleNamespace(rows=rows)
+    validates = "validation" in channels
+    state = SimpleNamespace(spec=spec, validates=validates, watched="", budget=2, epoch=0, seen=0)
     reading = SimpleNamespace(epoch=True, channel="train")
     progress("begin", state=state)
     for _ in range(2):
@@ -36,20 +37,20 @@ def test_it_counts_and_tells_the_latest_metric(rows: int | None, capsys: Any) ->
     assert told.out == ""
     last = told.err.rstrip().rpartition("\r")[2]
     assert last.startswith("linear 100%|")
-    assert last.endswith("epoch 2/2, train 0.125")
+    assert last.endswith("epoch 2/2, train mse 0.125")
 
 
 def test_validation_is_told_where_there_is_some(capsys: Any) -> None:
     run(Progress("linear"), channels={"train", "validation"}, rows=100)
     told = capsys.readouterr().err
-    assert "epoch 2/2, validation 0.25" in told
-    assert "train 0.125" not in told
+    assert "epoch 2/2, val mse 0.25" in told
+    assert "train mse 0.125" not in told
 
 
 def test_rounds_without_reading_are_counted(capsys: Any) -> None:
     progress = Progress("trees")
-    spec = SimpleNamespace(rows=100, channels={"train"})
-    state = SimpleNamespace(spec=spec, budget=4, epoch=0, seen=0)
+    spec = SimpleNamespace(rows=100)
+    state = SimpleNamespace(spec=spec, validates=False, watched="", budget=4, epoch=0, seen=0)
     step = SimpleNamespace(epoch=True, channel=None)
     progress("begin", state=state)
     for _ in range(3):
@@ -59,7 +60,7 @@ def test_rounds_without_reading_are_counted(capsys: Any) -> None:
     progress.close()
     last = capsys.readouterr().err.rstrip().rpartition("\r")[2]
     assert last.startswith("trees  75%|")
-    assert last.endswith("round 3/4, train 0.125")
+    assert last.endswith("round 3/4, train mse 0.125")
 
 
 def test_before_the_first_rows_it_says_what_takes_so_long(capsys: Any) -> None:
@@ -77,3 +78,19 @@ def test_training_that_failed_leaves_a_whole_line(capsys: Any) -> None:
     progress("begin", state=state)
     progress.close()
     assert capsys.readouterr().err.endswith("\n")
+
+
+def test_the_metric_that_decides_is_told_by_a_short_name(capsys: Any) -> None:
+    progress = Progress("linear")
+    watched = "binary_classification_cross_entropy"
+    state = SimpleNamespace(
+        spec=SimpleNamespace(rows=100), validates=False, watched=watched, budget=1, epoch=0, seen=0
+    )
+    progress("begin", state=state)
+    state.epoch, state.seen = 1, 100
+    reading = SimpleNamespace(epoch=True, channel="train")
+    progress("batch", state=state, p=reading)
+    told = {f"train:{watched}": 0.5, "train:f1": 0.75}
+    progress("pass", state=state, p=reading, metrics=told, rows=100)
+    progress("stop", state=state, why="done")
+    assert "epoch 1/1, train cross_entropy 0.5" in capsys.readouterr().err

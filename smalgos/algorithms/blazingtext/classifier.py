@@ -28,22 +28,21 @@ class ClassifierState(BlazingTextState):
     right: int  # of the lines that were judged
     judged: int
     examples: dict[str, Any]  # {split: lines that were judged}
-    accuracies: NDArray[np.float64]  # of the validation channel, by look
+    curves: NDArray[np.float64]  # (epochs, 2) mean loss, accuracy of the validation rows or NaN
     stopping: Stopping
     best: dict[str, Any]  # tables of the best look
 
     def begin(self, spec: Spec) -> None:
         """Early stopping needs rows to look at."""
         p = self.p
-        validates = "validation" in spec.channels
-        if p.early_stopping and not validates:
+        if p.early_stopping and not self.validates:
             raise UserError(
                 "early_stopping=True: there is no validation channel to look at; give one"
             )
         self.needs, self.found = None, 0
         self.loss, self.loss_lines, self.right, self.judged = 0.0, 0, 0, 0
         self.examples, self.best = {}, {}
-        self.accuracies = np.empty(0)
+        self.curves = np.empty((0, 2))
         self.stopping = Stopping(p.patience - 1, GAIN, "max")
         super().begin(spec)
 
@@ -172,12 +171,13 @@ class ClassifierState(BlazingTextState):
                 f"training diverged in epoch {self.epoch}: the loss is {mean}; lower "
                 f"learning_rate={self.p.learning_rate:g}"
             )
+        self.curves = np.vstack([self.curves, [mean, np.nan]])
         super().end_epoch()
         return {"train:cross_entropy": mean}
 
     def after_epoch(self, epochs: int) -> str:
         """Look at the validation channel, train on, or judge."""
-        if self.p.early_stopping and epochs >= self.p.min_epochs:
+        if self.p.early_stopping and self.validates and epochs >= self.p.min_epochs:
             return "validate"
         return "train" if epochs < self.budget else self.last_phase
 
@@ -208,7 +208,7 @@ class ClassifierState(BlazingTextState):
     def end_look(self) -> dict[str, float]:
         """Keep the best tables; go on, or stop."""
         accuracy = self.accuracy()
-        self.accuracies = np.append(self.accuracies, accuracy)
+        self.curves[-1, 1] = accuracy
         better = self.stopping.offer(accuracy, self.epoch - 1)
         over = self.stopping.over or self.epoch >= self.budget
         if better and not over:
@@ -234,7 +234,7 @@ class ClassifierState(BlazingTextState):
         self.examples[split] = self.judged
         told = {f"{split}:accuracy": self.accuracy()}
         self.scores |= told
-        if split == "validation" or "validation" not in self.spec.channels:
+        if split == "validation" or not self.validates:
             self.phase = "done"
         return told
 
@@ -242,6 +242,7 @@ class ClassifierState(BlazingTextState):
         """More text comes after the end."""
         super().again(epochs)
         self.stopping.clear()
+        self.loss, self.loss_lines, self.right, self.judged = 0.0, 0, 0, 0
         self.examples, self.scores, self.best = {}, {}, {}
 
     def check(self) -> None:
@@ -263,12 +264,14 @@ class ClassifierState(BlazingTextState):
         given, output = self.tables.plain()
         if self.best:
             given, output = (self.best[name].copy() for name in ("input", "output"))
+        losses, accuracies = self.curves.T.tolist()
         return TextClassifierModel(
             self.k.device,
             notes={
                 "hyperparameters": self.p.as_dict(),
                 "epochs": self.epoch,
-                "validation_accuracy": self.accuracies.tolist(),
+                "loss_curve": losses,
+                "validation_accuracy": [None if a != a else a for a in accuracies],
             },
             mode=self.p.mode,
             vocabulary=self.lexicon.vocabulary.arrays(),

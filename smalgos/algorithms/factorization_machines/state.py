@@ -259,10 +259,15 @@ class FactorizationMachinesState(MiniBatch):
 
     # -- judging
 
+    @property
+    def watched(self) -> str:
+        """The mean loss."""
+        return "mse" if self.p.predictor_type == "regressor" else CROSS_ENTROPY
+
     def curve_and_metrics(self, split: str, sums: Any) -> tuple[float, dict[str, float]]:
         """(mean loss, metrics) of sums."""
         metrics = from_sums(self.p.predictor_type, sums)
-        loss = metrics["mse" if self.p.predictor_type == "regressor" else CROSS_ENTROPY]
+        loss = metrics[self.watched]
         return loss, {f"{split}:{name}": value for name, value in metrics.items()}
 
     def epoch_losses(self) -> tuple[float, dict[str, float], dict[str, Any]]:
@@ -284,6 +289,11 @@ class FactorizationMachinesState(MiniBatch):
         self.judged = np.zeros(SUMS)
         self.validation_curve = np.append(self.validation_curve, loss)
         return loss, metrics, self.weights if loss < self.stopping.best else {}
+
+    def again(self, epochs: int = 1) -> None:
+        """More rows come after the end."""
+        super().again(epochs)
+        self.judged = np.zeros(SUMS)
 
     def decide(self, value: float, weights: dict[str, Any], epoch: int, *, last: bool) -> None:
         """Keep the best of what validation rows have judged; else just go on."""

@@ -116,11 +116,6 @@ class IPInsightsState(State):
 
     # -- passes
 
-    @property
-    def validates(self) -> bool:
-        """Whether there is a validation channel."""
-        return "validation" in self.spec.channels
-
     def next_pass(self) -> Pass | None:
         """Train and validate in turn."""
         p = self.p
@@ -206,8 +201,9 @@ class IPInsightsState(State):
     def again(self, epochs: int = 1) -> None:
         """More pairs come after the end."""
         super().again(epochs)
-        if self.phase == "done":
-            self.phase = "train"
+        self.phase = "train"
+        self.sums, self.batches = np.zeros(3), 0
+        self.judged.clear()
 
     def progress(self) -> float:
         """Share of the epochs."""

@@ -34,7 +34,7 @@ class LinearModel(Model):
         """Number of features of a row."""
         return len(self.coef)
 
-    def raw(self, features: Any) -> NDArray[np.float32]:
+    def margins(self, features: Any) -> NDArray[np.float32]:
         """Raw scores (n, outputs), before the link."""
         if features.shape[1] != len(self.coef):
             raise UserError(
@@ -71,7 +71,7 @@ class LinearModel(Model):
         check_finite(block, self.k)
         outputs = self.coef.shape[1]
         code = getattr(load("losses", self.k.device), LOSSES[self.loss].kernel)
-        scores = self.k.link(code, self.raw(block.features), outputs)
+        scores = self.k.link(code, self.margins(block.features), outputs)
         if self.predictor_type == "regressor":
             return {"score": scores[:, 0]}
         if self.predictor_type == "binary_classifier":

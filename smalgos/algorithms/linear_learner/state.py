@@ -54,7 +54,7 @@ class LinearLearnerState(MiniBatch):
         d, models = spec.width, self.p.num_models
         self.loss = LOSSES[self.p.loss]
         self.scaler = Scaler(d, self.p.classes)
-        self.judged_loss, self.judged_rows, self.counts = np.zeros(models), 0, None
+        self.forget()
         self.loss_curve, self.validation_curve = np.empty((0, models)), np.empty((0, models))
         self.criterion_curve, self.scores = np.empty(0), np.full(models, np.nan)
         self.best_model, self.threshold = 0, self.loss.threshold
@@ -375,11 +375,15 @@ class LinearLearnerState(MiniBatch):
     def judged(self) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64] | None]:
         """(mean losses, values of the criterion, thresholds or None) of all models."""
         losses = self.judged_loss / max(self.judged_rows, 1)
-        self.judged_loss, self.judged_rows = np.zeros(self.p.num_models), 0
-        if self.counts is None:
-            return losses, np.where(np.isfinite(losses), losses, np.inf), None
-        values, thresholds = self.best_thresholds()
+        values, thresholds = np.where(np.isfinite(losses), losses, np.inf), None
+        if self.counts is not None:
+            values, thresholds = self.best_thresholds()
+        self.forget()
         return losses, values, thresholds
+
+    def forget(self) -> None:
+        """Clear what a reading has found."""
+        self.judged_loss, self.judged_rows, self.counts = np.zeros(self.p.num_models), 0, None
 
     def best_thresholds(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """(values of the criterion, thresholds) at best, of all models that were counted."""
@@ -389,7 +393,6 @@ class LinearLearnerState(MiniBatch):
             self.counts, self.k.bin_edges(), p.criterion, default=default, f_beta=p.f_beta,
             target_precision=p.target_precision, target_recall=p.target_recall,
         )  # fmt: skip
-        self.counts = None
         thresholds = found.astype(np.float64)
         if self.loss.name == "logistic":
             thresholds = np.array([_sigmoid(t) for t in thresholds])
@@ -423,8 +426,15 @@ class LinearLearnerState(MiniBatch):
     def calibrate(self) -> None:
         """Choose the threshold of the model that is kept, the one of the least training loss."""
         _, thresholds = self.best_thresholds()
+        self.forget()
         self.threshold = float(thresholds[0])
         self.phase = "done"
+
+    def again(self, epochs: int = 1) -> None:
+        """More rows come after the end: scores of other rows cannot be compared."""
+        super().again(epochs)
+        self.forget()
+        self.scores = np.full(self.p.num_models, np.nan)
 
     # -- the model
 
@@ -455,6 +465,7 @@ class LinearLearnerState(MiniBatch):
                 "epochs": self.epoch,
                 "models": table,
                 "loss_curve": self.loss_curve[:, self.best_model].tolist(),
+                "validation_curve": self.validation_curve[:, self.best_model].tolist(),
             },
             coef=coef.astype(np.float32),
             intercept=intercept,
