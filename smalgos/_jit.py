@@ -26,7 +26,8 @@ def _sources() -> list[Path]:
     here = Path(__file__).resolve().parent
     # Installed: inside the package. In a checkout: beside it.
     folders = [p for n in ("kernels", "formats") for p in (here / n, here.parent / n) if p.is_dir()]
-    return sorted([here / "_bits.py", *(p for folder in folders for p in folder.rglob("*.py"))])
+    files = [p for folder in folders for p in folder.rglob("*.py")]
+    return sorted(files + [here / f"{name}.py" for name in ("_bits", "_jit", "_linking")])
 
 
 def _cache_root() -> Path:
@@ -99,6 +100,18 @@ import numba  # noqa: E402  (after the environment is settled)
 
 COMPILED: bool = not numba.config.DISABLE_JIT  # type: ignore[attr-defined]
 
+KNOWN = (0, 68)  # the last numba whose insides `smalgos._linking` is known to fit
+
+
+@functools.cache
+def _linking() -> Callable[..., Any] | None:
+    """The decorator of kernels that are optimised with those they call, if there is one."""
+    if not COMPILED or numba.version_info.short > KNOWN:
+        return None
+    from smalgos._linking import linked
+
+    return linked
+
 
 def kernel(function: F | None = None, /, **options: Any) -> Any:
     """Compile a module-level function: cached on disk, without the GIL, NaN-safe.
@@ -115,5 +128,7 @@ def kernel(function: F | None = None, /, **options: Any) -> Any:
     callable
     """
     defaults: dict[str, Any] = dict(cache=True, nogil=True, fastmath=SAFE, error_model="numpy")
-    make = functools.partial(numba.njit, **(defaults | options))
+    options = defaults | options
+    linked = _linking() if "inline" not in options else None
+    make: Any = functools.partial(linked or numba.njit, **options)
     return make if function is None else make(function)

@@ -22,6 +22,8 @@ from smalgos.kernels.cpu.vector import (
 )
 
 SCORED = 256  # rows that a task scores
+# Not plain numbers, for each of which numba would compile a kernel anew.
+ORIGIN, NONE = np.int64(0), np.int64(-1)
 
 
 @vectors(FLOATS)
@@ -86,11 +88,11 @@ def _score(
     panels = width // PANEL
     rows, inputs = scratch(count * width), scratch(count * width)
     given = scratch(panels * count * PANEL).reshape((panels, count, PANEL))
-    prefix_sums(prefixes, stride, width, pieces, a * PIECES, count, rows, 0)
+    prefix_sums(prefixes, stride, width, pieces, a * PIECES, count, rows, ORIGIN)
     for layer in range(layers.shape[0]):
-        positive_part(rows, 0, count * width, inputs, 0)
-        layer_of(inputs, 0, count, layers[layer], biases, layer * width, given)
-        add_rows(given, count, rows, 0)
+        positive_part(rows, ORIGIN, count * width, inputs, ORIGIN)
+        layer_of(inputs, ORIGIN, count, layers[layer], biases, layer * width, given)
+        add_rows(given, count, rows, ORIGIN)
     for i in range(count):
         at = np.int64(ids[a + i]) * each
         dot = splat(0.0)
@@ -128,8 +130,8 @@ class Encoders:
             prefixes = wide
         self.prefixes = readable(prefixes)
         self.layers = aligned(count, self.width // PANEL, self.width, PANEL)
-        self.biases = aligned(count, self.width)
-        self.biases[:, : self.dim] = biases
+        self.biases = aligned(1, count, self.width)  # as those that learn have it
+        self.biases[0, :, : self.dim] = biases
         for layer, matrix in enumerate(layers):
             square = np.zeros((self.width, self.width), np.float32)
             square[: self.dim, : self.dim] = matrix

@@ -9,7 +9,15 @@ from smalgos._jit import kernel
 from smalgos.kernels.cpu.crew import take, wait
 from smalgos.kernels.cpu.embedding import lists, move_record, sorter
 from smalgos.kernels.cpu.ip_addresses import PIECES, TABLE
-from smalgos.kernels.cpu.ip_encoders import add_rows, layer_of, positive, positive_part, prefix_sums
+from smalgos.kernels.cpu.ip_encoders import (
+    NONE,
+    ORIGIN,
+    add_rows,
+    layer_of,
+    positive,
+    positive_part,
+    prefix_sums,
+)
 from smalgos.kernels.cpu.losses import exp_negative, log1p_unit
 from smalgos.kernels.cpu.optimizers import ADAM, Optimizer, correct
 from smalgos.kernels.cpu.shared import chunks, run
@@ -37,6 +45,7 @@ SOON = 4  # records between a prefetch and its use
 PLANNED = 1 << 15  # entries of a task that plans
 BETA_1, BETA_2, EPSILON = 0.9, 0.999, 1e-8  # of Adam
 SLOTS = 3  # weight, and Adam's two means
+SHARE, OWN = np.int64(PIECES), np.int64(1)  # entries with one gradient; see `ip_encoders.ORIGIN`
 
 
 class Pairs(NamedTuple):
@@ -199,8 +208,8 @@ def _forward(weights, work, pairs, each, first, a, b):
         layer_of(work.inputs, to, count, matrix, weights.biases, layer * width, given)
         add_rows(given, count, x, at)
     if layers > 0:
-        layer_of(own, 0, rows, weights.turned[layers - 1], weights.biases, -1, given)
-        add_rows(given, rows, turned, 0)
+        layer_of(own, ORIGIN, rows, weights.turned[layers - 1], weights.biases, NONE, given)
+        add_rows(given, rows, turned, ORIGIN)
     _scores(own, turned, x, at, weights.biases, last, width, rows, each, scores)
     loss, right = _losses(scores, count, each)
     _slopes(own, turned, x, at, width, rows, each, scores, work.sums, work.moves, a * width)
@@ -221,7 +230,7 @@ def _forward(weights, work, pairs, each, first, a, b):
             for p in range(count):
                 to = ((layer * panels + q) * work.pairs + a * each + p) * PANEL
                 store(work.hidden, to, load(x, at + p * width + q * PANEL))
-        layer_of(x, at, count, weights.turned[layer], weights.biases, -1, given)
+        layer_of(x, at, count, weights.turned[layer], weights.biases, NONE, given)
         for q in range(panels):
             for p in range(count):
                 k = at + p * width + q * PANEL
@@ -331,7 +340,7 @@ def learn(member, members, ctl, rates, layer_rates, t, weights, work, pairs, eac
                 _move_rows(
                     correction, rates, scale, weights.prefixes, width,
                     pairs.pieces_touched[at:end], pairs.pieces_starts[at + step : end + step + 1],
-                    pairs.pieces_order[at:end], a, min(prefixes, a + MOVED), work.x, PIECES,
+                    pairs.pieces_order[at:end], a, min(prefixes, a + MOVED), work.x, SHARE,
                 )  # fmt: skip
             else:
                 a = (task - before - more) * MOVED
@@ -339,7 +348,7 @@ def learn(member, members, ctl, rates, layer_rates, t, weights, work, pairs, eac
                 _move_rows(
                     correction, rates, scale, weights.entities, width,
                     pairs.touched[first:end], pairs.starts[first + step : end + step + 1],
-                    pairs.order[first:end], a, min(entities, a + MOVED), work.moves, 1,
+                    pairs.order[first:end], a, min(entities, a + MOVED), work.moves, OWN,
                 )  # fmt: skip
         if not wait(ctl, members):
             return

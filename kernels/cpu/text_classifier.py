@@ -56,7 +56,7 @@ TASK = 4_000  # rows that a thread takes at a time when threads do not wait for 
 LINES = 256  # of a task, when lines are only looked at
 DIVERGED = "the weights are no longer finite numbers: the learning rate {rate:g} is too high"
 
-inner = kernel(fastmath=False, inline="always")
+inner = kernel(fastmath=False, forceinline=True)
 
 
 class Lines(NamedTuple):

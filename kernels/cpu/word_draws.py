@@ -39,7 +39,7 @@ ENOUGH = 4096  # targets of a plan of batches: their numbers stay in the nearest
 # Of a lane: how far the target is from the centre word, where group and targets begin together.
 STEPS = np.array([lane // POINTS - lane % POINTS for lane in range(LANES)], np.float32)
 
-inner = kernel(fastmath=False, inline="always")
+inner = kernel(fastmath=False, forceinline=True)
 
 
 class Text(NamedTuple):

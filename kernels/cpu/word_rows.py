@@ -26,7 +26,7 @@ from smalgos.kernels.cpu.vector import LANES, fma, load, prefetch, splat, store,
 TALL = 16  # rows of the tallest tile
 POINTS = 4  # vectors that the rows of a broad tile are multiplied with at once
 
-inner = kernel(fastmath=False, inline="always")
+inner = kernel(fastmath=False, forceinline=True)
 
 if COMPILED:
     from llvmlite import ir

@@ -78,7 +78,7 @@ ROUND, TASK = 20_000, 2_500  # words that all take meanwhile; that one takes at 
 COPIES = 1 << 20  # bytes of output rows that each thread has copies of: they stay in its cache
 DIVERGED = "the weights are no longer finite numbers: the learning rate {rate:g} is too high"
 
-inner = kernel(fastmath=False, inline="always")
+inner = kernel(fastmath=False, forceinline=True)
 
 
 class Space(NamedTuple):

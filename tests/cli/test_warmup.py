@@ -121,7 +121,8 @@ def test_a_job_after_warming_up_compiles_nothing(name: str, tmp_path: Path) -> N
         write(rows, warmup.text_rows(a), content_type=a.content_type)
         asked += ["--content-type", a.content_type]
     else:
-        rows.write_text("".join(f"{i % 2},{i % 7},{i * i % 11},{i % 3}.5\n" for i in range(3000)))
+        numbers = ([i % 2, *(i * j % 11 for j in range(warmup.N_FEATURES))] for i in range(3000))
+        rows.write_text("".join(",".join(map(str, row)) + "\n" for row in numbers))
         asked += ["--label-size", "1"]
     given = next(iter(warmup.varieties(a)))
     words = [part for n, v in given.items() for part in ("-p", f"{n}={v}")]
