@@ -35,6 +35,7 @@ from smalgos.kernels.cpu.factorization_scores import (
 from smalgos.kernels.cpu.optimizers import Optimizer, correct, moved
 from smalgos.kernels.cpu.tile import PANEL
 from smalgos.kernels.cpu.vector import (
+    claim,
     fma,
     load,
     load_part,
@@ -53,6 +54,7 @@ RING, LISTS = 3, 2  # batches of which rows, and lists by feature, are in memory
 SOON, FLOATS_SOON = 4, 512  # features between a prefetch and its use; more if they are short
 ROWS_SOON, ENTRIES_SOON = 24, 10  # rows between a prefetch and their use, of where they are too
 KEYS_SOON = 48  # entries between a prefetch of what is known of their features and its use
+SUMS_SOON = 16  # entries between a prefetch of the sums of their rows and their use
 FEW = 4  # entries of a row that are copied one by one
 LINE = 8  # int64 of a cache line
 KEYS, STARTS, ORDER, OWNER = 0, 1, 2, 3  # rows of `found`
@@ -104,9 +106,9 @@ class Work(NamedTuple):
                          dense, keys are (1, width)
     seen                 (width,) int32, zeros between one list and the next; (0,) if dense
     own                  (P, E + 1) int32, entries of each part; (P, 1) if dense
-    found                (2, P, 4, E + 1) int32, lists of two batches: features in KEYS, where their
-                         entries begin in STARTS; of these, rows in OWNER; positions in ORDER, if
-                         there are fields
+    found                (2, P, 4, E + SUMS_SOON) int32, lists of two batches: features in KEYS,
+                         where their entries begin in STARTS; of these, rows in OWNER; positions in
+                         ORDER, if there are fields
     ordered              (2, P, E + 1) float32, values of the entries in that order
     counts               (2, P) int64, features of each list
     slopes               (B,) float32
@@ -289,7 +291,8 @@ def _pair_gradients(net, entries, lo, hi, slopes, out):
 def _sum_products(table, at, room, sums, slopes, rows, values, start, stop, out, to):
     """Gradient of a feature's vector v: sum_e a_e s_e - (sum_e a_e x_e) v, a_e = slope_e x_e.
 
-    rows, values   of entries, of which its own are from start to stop
+    rows, values   of entries, of which its own are from start to stop; rows of those soon after
+                   are looked at: their sums may be in another core's cache
     s_e            is the sum of vectors of the entry's row
     Returns sum_e a_e, the gradient of the linear weight.
     """
@@ -300,6 +303,9 @@ def _sum_products(table, at, room, sums, slopes, rows, values, start, stop, out,
         for e in range(start, stop):
             row, x = np.int64(np.uint32(rows[e])), values[e]
             s, a = row * room + c, slopes[row] * x
+            soon = np.int64(np.uint32(rows[np.uint64(e + SUMS_SOON)])) * room + c
+            for panel in range(0, WIDE, PANEL):
+                prefetch(sums, soon + panel)
             line, square = line + a, square + a * x
             g0 = fma(splat(a), load(sums, s), g0)
             g1 = fma(splat(a), load(sums, s + PANEL), g1)
@@ -317,6 +323,7 @@ def _sum_products(table, at, room, sums, slopes, rows, values, start, stop, out,
         for e in range(start, stop):
             row, x = np.int64(np.uint32(rows[e])), values[e]
             a = slopes[row] * x
+            prefetch(sums, np.int64(np.uint32(rows[np.uint64(e + SUMS_SOON)])) * room + c)
             line, square = line + a, square + a * x
             g = fma(splat(a), load(sums, row * room + c), g)
         store(out, to + c, fma(splat(-square), load(table, at + c), g))
@@ -391,7 +398,7 @@ def _move(
     for s in range(lo, hi):
         soon = np.int64(keys[min(s + ahead, n - 1)]) * stride
         for c in range(0, stride, PANEL):
-            prefetch(table, soon + c)
+            claim(table, soon + c)
         place = np.int64(keys[s]) * stride
         start, stop = np.int64(np.uint32(starts[s])), np.int64(np.uint32(starts[s + 1]))
         if fused:

@@ -58,7 +58,6 @@ def _has_dot_products() -> bool:
 AVAILABLE = COMPILED and _has_dot_products()
 
 if COMPILED:
-    import llvmlite.binding
     from llvmlite import ir
     from numba import types
     from numba.core import cgutils
@@ -66,7 +65,6 @@ if COMPILED:
 
     from smalgos.kernels.cpu.vector import FLOATS, c_ordered, everywhere
 
-    llvmlite.binding.initialize_native_asmparser()
     I8, I32, I64, F32 = ir.IntType(8), ir.IntType(32), ir.IntType(64), ir.FloatType()
     VECTOR = ir.VectorType(I32, PANEL)
     # As assembly: LLVM's intrinsic needs a processor that has it to be named, for the whole module,

@@ -17,8 +17,9 @@ instructions there:
 
 import inspect
 import operator
+import platform
 from collections.abc import Callable
-from functools import wraps
+from functools import partial, wraps
 from typing import Any
 
 import numpy as np
@@ -28,6 +29,7 @@ from smalgos._jit import COMPILED
 LANES = 16
 
 if COMPILED:
+    import llvmlite.binding
     from llvmlite import ir
     from numba import types
     from numba.core import cgutils
@@ -43,6 +45,8 @@ if COMPILED:
         types.int32: ir.IntType(32),
         types.boolean: ir.IntType(1),
     }
+    llvmlite.binding.initialize_native_asmparser()
+    X86 = platform.machine().lower() in ("x86_64", "amd64")
     I32, I64 = ir.IntType(32), ir.IntType(64)
     INTEGERS = ir.VectorType(I32, LANES)
 
@@ -378,19 +382,28 @@ if COMPILED:
 
         return a.dtype(a), codegen
 
+    def _prefetch(context: Any, builder: Any, sig: Any, args: Any, write: bool) -> Any:
+        address = _address(context, builder, sig.args[0], *args, ir.IntType(8))
+        if write and X86:
+            # As assembly: LLVM has it only where the processor is said to have it, as all do.
+            kind = ir.FunctionType(ir.VoidType(), [address.type])
+            builder.call(ir.InlineAsm(kind, "prefetchw ($0)", "r", side_effect=True), [address])
+        else:
+            kind = ir.FunctionType(ir.VoidType(), [address.type, I32, I32, I32])
+            callee = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0")
+            near, data = ir.Constant(I32, 3), ir.Constant(I32, 1)
+            builder.call(callee, [address, ir.Constant(I32, int(write)), near, data])
+        return context.get_dummy_value()
+
     @intrinsic
     def prefetch(typingctx: Any, array: Any, at: Any) -> Any:
         """Begin to bring the cache line of flat element `at` near; outside the array, nothing."""
+        return types.void(c_ordered(array), types.int64), partial(_prefetch, write=False)
 
-        def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-            address = _address(context, builder, sig.args[0], *args, ir.IntType(8))
-            kind = ir.FunctionType(ir.VoidType(), [address.type, I32, I32, I32])
-            callee = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0")
-            read, near, data = (ir.Constant(I32, x) for x in (0, 3, 1))
-            builder.call(callee, [address, read, near, data])
-            return context.get_dummy_value()
-
-        return types.void(c_ordered(array), types.int64), codegen
+    @intrinsic
+    def claim(typingctx: Any, array: Any, at: Any) -> Any:
+        """As `prefetch`, for a line that will be written to: no other core keeps it."""
+        return types.void(c_ordered(array), types.int64), partial(_prefetch, write=True)
 
     @intrinsic
     def transpose(typingctx: Any, a: Any, at: Any, b: Any, b_at: Any) -> Any:
@@ -508,6 +521,8 @@ else:
 
     def prefetch(array: Any, at: int) -> None:
         pass
+
+    claim = prefetch
 
     def transpose(a: Any, at: int, b: Any, b_at: int) -> None:
         square = a.reshape(-1)[at : at + LANES * LANES].reshape(LANES, LANES)

@@ -146,6 +146,8 @@ def test_borrowed_arrays_are_flat():
 def integers(a, out, at, count, x):
     v.prefetch(a, at)
     v.prefetch(a, 1 << 40)  # nowhere
+    v.claim(a, at)
+    v.claim(a, 1 << 40)
     v.store_part(out, at, count, v.load_part(a, at, count))
     v.store(out, 32, v.words(np.int32(x)))
 
