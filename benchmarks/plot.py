@@ -35,7 +35,7 @@ def main() -> None:
     target = Path(sys.argv[2]) if len(sys.argv) > 2 else HERE / "results.png"
     rows = load(source)
     plt.rcParams.update({"font.size": 8, "axes.spines.top": False, "axes.spines.right": False})
-    figure = plt.figure(figsize=(10, 7), dpi=110, layout="constrained")
+    figure = plt.figure(figsize=(10, 10), dpi=110, layout="constrained")
     grid = figure.add_gridspec(2, 2, width_ratios=(1, 1))
     bars(figure.add_subplot(grid[:, 0]), rows)
     shown: dict[str, Artist] = {}
@@ -84,7 +84,14 @@ def bars(axes: plt.Axes, rows: list[Row]) -> None:
 
 def groups() -> list[tuple[str, str]]:
     """(what is shown, case), top to bottom."""
-    from benchmarks.problems import pca
+    from benchmarks.problems import (
+        boosted_trees,
+        factorization_machines,
+        ip_insights,
+        pca,
+        text_classification,
+        word_vectors,
+    )
 
     return [
         ("RecordIO, read dense", f"read {recordio.DENSE}"),
@@ -93,6 +100,14 @@ def groups() -> list[tuple[str, str]]:
         *((f"CSV, {kind}", kind) for kind in csv_problem.KINDS.values()),
         *((f"32 linear models to equal loss, {case}", case) for case in linear_learner.TUNED),
         (f"PCA, {pca.name('default')}", pca.name("default")),
+        (f"boosted trees, {boosted_trees.HIGGS}", boosted_trees.HIGGS),
+        *(
+            (f"factorization machines, {case}", case)
+            for case in (factorization_machines.PAIRS, factorization_machines.fields(16))
+        ),
+        ("IP Insights", ip_insights.SPEED),
+        ("word vectors, skip-gram", word_vectors.SKIPGRAM),
+        *((f"text classification, {case}", case) for case in text_classification.TITLES.values()),
     ]
 
 
