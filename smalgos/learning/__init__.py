@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from smalgos.learning.minibatch import MiniBatch as MiniBatch
     from smalgos.learning.model import Algorithm as Algorithm
     from smalgos.learning.model import Model as Model
+    from smalgos.learning.model import TextModel as TextModel
     from smalgos.learning.model import require_array as require_array
     from smalgos.learning.model import require_number as require_number
     from smalgos.learning.parameters import AUTO as AUTO
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "minibatch": ("MiniBatch",),
-    "model": ("Algorithm", "Model", "require_array", "require_number"),
+    "model": ("Algorithm", "Model", "TextModel", "require_array", "require_number"),
     "parameters": ("AUTO", "Parameters", "param"),
     "schedules": ("Constant", "Factor"),
     "state": ("Mean", "Part", "Pass", "Spec", "State", "Sum", "require_shaped"),

@@ -235,6 +235,20 @@ class Model(Part, ABC):
     optional: ClassVar[tuple[str, ...]] = ()  # fields that may be None
 
 
+class TextModel(Model):
+    """A model whose rows are texts."""
+
+    @property
+    def width(self) -> int:
+        """There are no features."""
+        return 0
+
+    @property
+    def reading(self) -> dict[str, Any]:
+        """Texts leave no question open."""
+        return {}
+
+
 def _mapping(value: Any) -> dict[str, Any]:
     return value if isinstance(value, dict) else {}
 

@@ -13,11 +13,11 @@ from smalgos.algorithms.blazingtext.tables import Places, require_numbers
 from smalgos.algorithms.blazingtext.vocabulary import Vocabulary
 from smalgos.errors import UserError
 from smalgos.formats.block import Ragged
-from smalgos.learning import Model, require_array
+from smalgos.learning import TextModel, require_array
 from smalgos.learning.state import Flat
 
 
-class BlazingTextModel(Model):
+class BlazingTextModel(TextModel):
     """Base of the models of all modes: a `WordVectorsModel` or a `TextClassifierModel`."""
 
     algorithm = "blazingtext"
@@ -48,16 +48,6 @@ class BlazingTextModel(Model):
         """Set all fields from a snapshot."""
         self.vocabulary = {}
         return super().restore(flat, put)
-
-    @property
-    def width(self) -> int:
-        """Rows are texts."""
-        return 0
-
-    @property
-    def reading(self) -> dict[str, Any]:
-        """Texts leave no question open."""
-        return {}
 
     @property
     def dim(self) -> int:

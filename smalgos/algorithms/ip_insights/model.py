@@ -8,10 +8,10 @@ from numpy.typing import NDArray
 
 from smalgos.errors import RowError, UserError
 from smalgos.formats.block import Block, Ragged
-from smalgos.learning import Model, require_array, require_number
+from smalgos.learning import TextModel, require_array, require_number
 
 
-class IPInsightsModel(Model):
+class IPInsightsModel(TextModel):
     """A table of entities, a table of prefixes, and dense layers behind it."""
 
     algorithm = "ipinsights"
@@ -25,16 +25,6 @@ class IPInsightsModel(Model):
     hash: str  # which tells an entity's row: its value modulo num_entity_vectors
     hash_seed: int
     offset: float  # score below which a pair is called unusual
-
-    @property
-    def width(self) -> int:
-        """Rows are texts."""
-        return 0
-
-    @property
-    def reading(self) -> dict[str, Any]:
-        """Rows are texts."""
-        return {}
 
     @property
     def dim(self) -> int:
