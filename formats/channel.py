@@ -28,8 +28,9 @@ from smalgos.formats.content_type import (
     settled,
 )
 from smalgos.formats.cutting import Kinds, ahead, close, conform, cut, kinds
-from smalgos.formats.reading import ROWS, Order, Reading, permutation
+from smalgos.formats.reading import ROWS, Reading
 from smalgos.formats.shards import GZIP_MAGIC, Path_, Peekable, Shard, find, unpacked
+from smalgos.formats.shuffling import Order, permutation
 
 __all__ = [
     "Arrays",

@@ -3,33 +3,16 @@
 import itertools
 from bisect import bisect_right
 from collections.abc import Iterator
-from typing import TypeAlias
 
 import numpy as np
-from numpy.typing import NDArray
 
 from smalgos.errors import RowError, UserError
 from smalgos.formats.block import Block, Csr, Ragged
 from smalgos.formats.cutting import cut
-
-Order: TypeAlias = tuple[int, int]  # (seed, epoch)
+from smalgos.formats.shuffling import Order, permutation
 
 ROWS = 8192  # of a shuffled block, when the caller has no wish
 WINDOW_BYTES = 64 << 20  # rows that are shuffled at a time
-
-
-def permutation(n: int, order: Order, window: int = 0) -> NDArray[np.int64]:
-    """The order of n rows: a function of seed, epoch and window alone."""
-    key = np.array([i % 2**64 for i in order], np.uint64)
-    counter = np.array([0, window, 0, 0], np.uint64)  # 2**64 draws for each window
-    # Random high bits, the row in the low bits: no two keys are equal, so any way to sort them
-    # gives the same order (NumPy's own shuffle may change), and the sorted keys hold the rows.
-    low = np.uint64(max(1, n).bit_length())
-    keys = np.random.Philox(key=key, counter=counter).random_raw(n) << low
-    keys |= np.arange(n, dtype=np.uint64)
-    keys.sort()
-    keys &= (np.uint64(1) << low) - np.uint64(1)
-    return keys.view(np.int64)
 
 
 class Reading:

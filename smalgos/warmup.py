@@ -29,6 +29,7 @@ from smalgos.formats.content_type import TEXT, types
 from smalgos.formats.csv_texts import joined, texts_of
 from smalgos.formats.io import read, write
 from smalgos.formats.responses import ENCODERS
+from smalgos.formats.shuffling import MANY, permutation
 from smalgos.learning.model import Algorithm
 from smalgos.learning.parameters import REQUIRED
 from smalgos.learning.state import Spec
@@ -149,6 +150,8 @@ def _readings() -> Iterator[None]:
         write(file, Block({"text": joined([b"a b\n"])}), content_type=TEXT)
         read(file, TEXT)
         yield
+    permutation(MANY, (0, 0))
+    yield
     for encode in ENCODERS.values():
         encode({"score": dense.labels, "projection": dense.features})
         yield

@@ -24,16 +24,17 @@ from smalgos.kernels.cpu.factorization_scores import (
     score,
 )
 from smalgos.kernels.cpu.factorization_steps import (
+    GROUPS,
     LINE,
     LISTS,
-    NEEDED,
-    NEXT,
+    MOVED,
     RING,
     ROWS,
     SUMS_SOON,
     Given,
     Method,
     Work,
+    group,
     learn,
 )
 from smalgos.kernels.cpu.optimizers import FTRL, Optimizer, optimizer, slots
@@ -47,9 +48,9 @@ INTERACTIONS = {
     "field_aware": FIELD_AWARE,
     "field_weighted": FIELD_WEIGHTED,
 }
-GROUPS = "bias", "linear", "factors"
 MOST = 16  # lists of a batch
 CHUNK = 1024  # rows of a task that scores
+SPAN = 1 << 16  # rows that are arranged at a time
 
 Three = tuple[float, float, float]
 
@@ -130,7 +131,8 @@ class Machine:
         self._crew: Crew | None = None
         self._work: Work | None = None
         self._known: tuple[Callable[[], Any], ...] = ()  # offsets, and indices that are in range
-        self._length = -1  # entries of each of those rows, if that is one number
+        self._length, self._groups = -1, np.empty(0, np.int8)  # of those rows; see Given
+        self._ones = np.empty(0, np.float32)
 
     # -- parameters
 
@@ -236,60 +238,71 @@ class Machine:
         """
         if batch < 1 or t < 1:
             raise ValueError(f"batch={batch}, t={t}: both count from 1")
-        entries, length, picked, n = self._rows(features)
-        labels, weights = _labels(labels, weights, n)
+        given = self._given(features, labels, weights, batch)
+        n, span = len(given.labels), batch * max(SPAN // batch, 1)
         out = np.zeros((-(-n // batch), SUMS))
-        if n == 0:
-            return out
-        given = Given(entries, length, picked, labels, weights, batch)
-        expected = self.width * batch
-        if not entries.dense:  # a guess: `learn` says when it is too low
+        for first in range(0, n, span):
+            some, done = _between(given, first, min(first + span, n)), first // batch
+            self._learn(some, t + done, out[done : done + -(-len(some.labels) // batch)])
+        return out
+
+    def _learn(self, given: Given, t: int, out: NDArray[np.float64]) -> None:
+        n, batch, entries = len(given.labels), given.batch, given.entries
+        needed = batch * given.length
+        if given.length < 0:  # a guess
             mean = (entries.bounds[-1] - entries.bounds[0]) / (len(entries.bounds) - 1)
-            expected = int(1.25 * mean * batch) + 64
-        done = 0
-        while done < len(out):
-            crew, work = self._ready(batch, expected, entries.dense)
-            work.state[:] = 0
-            work.state[NEXT] = done
+            needed = int(1.25 * mean * batch) + 64
+        while True:
+            crew, work = self._ready(n, batch, needed, entries.dense)
+            work.taken[:] = 0
             crew.run(
                 learn, self._net, self._method, self.room, given, work, self._bias, self._pairs,
                 t, out,
             )  # fmt: skip
-            done = int(work.state[NEXT])
-            expected = int(work.state[NEEDED] * 1.25)
-        return out
+            needed = int(work.bounds[: len(out), -1].max())
+            if needed <= work.values.shape[1]:
+                return
 
-    def _rows(self, features: Any) -> tuple[Entries, int, NDArray[np.int64], int]:
-        """(rows, entries of each or -1, numbers of those to learn from or none, how many)."""
+    def _given(self, features: Any, labels: Any, weights: Any, batch: int) -> Given:
+        """Rows to learn from, checked."""
         picked, n = np.empty(0, np.int64), len(features)
+        if weights is None:
+            if len(self._ones) < n:
+                self._ones = np.ones(n, np.float32)
+            weights = self._ones[:n]
+        labels, weights = readable(labels, np.float32), readable(weights, np.float32)
+        if labels.shape != (n,) or weights.shape != (n,):
+            raise ValueError(f"{n} rows, labels {labels.shape}, weights {weights.shape}")
         if hasattr(features, "array"):
             picked, features = readable(features.rows, np.int64), features.array
             if len(picked) and not 0 <= picked.min() <= picked.max() < len(features):
                 raise IndexError(f"rows {picked.min()} to {picked.max()} of {len(features)}")
-        if not hasattr(features, "offsets"):
-            return _entries(features, self.width), self.width, picked, n
-        # Blocks of rows by number share arrays: those are looked through once.
-        arrays = features.offsets, features.indices
-        known = [found() for found in self._known] if len(picked) else []
-        if n and not (known and all(a is b for a, b in zip(known, arrays, strict=True))):
-            _check_features(features, self.width)
-            self._length = _length(features.offsets)
-            self._known = tuple(map(weakref.ref, arrays)) if len(picked) else ()
-        return _entries(features, self.width), self._length, picked, n
+        entries, length, groups = _entries(features, self.width), self.width, np.empty(0, np.int8)
+        if not entries.dense:
+            # Blocks of rows by number share arrays: those are looked through once.
+            arrays = features.offsets, features.indices
+            known = [found() for found in self._known] if len(picked) else []
+            if n and not (known and all(a is b for a, b in zip(known, arrays, strict=True))):
+                _check_features(features, self.width)
+                self._length, self._groups = _length(features.offsets), _groups(entries)
+                self._known = tuple(map(weakref.ref, arrays)) if len(picked) else ()
+            length, groups = self._length, self._groups
+        return Given(entries, groups, length, picked, labels, weights, batch)
 
-    def _ready(self, batch: int, entries: int, dense: bool) -> tuple[Crew, Work]:
-        """Threads as many as asked for, and room for batches of so many rows and entries."""
+    def _ready(self, n: int, batch: int, entries: int, dense: bool) -> tuple[Crew, Work]:
+        """Threads as many as asked for, and room for so many rows, and entries of a batch."""
         asked = shared.jobs()
         if self._crew is None or self._crew.asked != asked:
             self.close()
             self._crew = Crew(asked)
         work = self._work
-        fits = work is not None and work.bounds.shape[1] > batch and (len(work.keys) == 1) == dense
-        if work is None or not fits or work.values.shape[1] < entries:
-            self._work = work = self._scratch(batch, entries, dense, self._crew.members)
+        fits = work is not None and len(work.labels) >= n and work.bounds.shape[1] == batch + 1
+        fits = fits and (len(work.keys) == 1) == dense and work.values.shape[1] >= entries
+        if work is None or not fits:
+            self._work = work = self._scratch(n, batch, entries, dense, self._crew.members)
         return self._crew, work
 
-    def _scratch(self, batch: int, entries: int, dense: bool, members: int) -> Work:
+    def _scratch(self, n: int, batch: int, entries: int, dense: bool, members: int) -> Work:
         parts = min(members, MOST)
         pairwise, room = self.interaction == "pairwise", self.room
         sparse, tasks = 0 if dense else entries, -(-batch // ROWS)
@@ -298,7 +311,11 @@ class Machine:
         if dense:
             keys = np.arange(self.width, dtype=np.int32)[None]
         return Work(
-            bounds=np.zeros((RING, batch + 1), np.int64),
+            sources=np.empty(n, np.int64),
+            labels=np.empty(n, np.float32),
+            weights=np.empty(n, np.float32),
+            bounds=np.empty((-(-n // batch), batch + 1), np.int64),
+            unsorted=np.empty((members, 3, max(batch, GROUPS)), np.int64),
             keys=keys,
             owner=np.empty((RING, entries), np.int32),
             values=np.empty((RING, entries), np.float32),
@@ -313,8 +330,7 @@ class Machine:
             lanes=aligned(members, ROWS),
             gradients=aligned((members if pairwise else entries) * room),
             pairs=np.empty((tasks, pairs), np.float32),
-            taken=np.zeros(2 * parts * LINE, np.int64),
-            state=np.zeros(2, np.int64),
+            taken=np.zeros((MOVED + 1) * parts * LINE, np.int64),
         )
 
     # -- scoring
@@ -454,12 +470,23 @@ def _length(offsets: Any) -> int:
     return int(lengths[0]) if (lengths == lengths[0]).all() else -1
 
 
-def _labels(labels: Any, weights: Any, n: int) -> tuple[Any, Any]:
-    labels = readable(labels, np.float32)
-    weights = np.ones(n, np.float32) if weights is None else readable(weights, np.float32)
-    if labels.shape != (n,) or weights.shape != (n,):
-        raise ValueError(f"{n} rows, labels {labels.shape}, weights {weights.shape}")
-    return labels, weights
+def _between(given: Given, start: int, stop: int) -> Given:
+    """Some of the rows to learn from."""
+    some = slice(start, stop)
+    if len(given.picked):
+        given = given._replace(picked=given.picked[some])
+    else:
+        bounds = given.entries.bounds[start : stop + 1]
+        given = given._replace(
+            entries=given.entries._replace(bounds=bounds), groups=given.groups[some]
+        )
+    return given._replace(labels=given.labels[some], weights=given.weights[some])
+
+
+def _groups(entries: Entries) -> NDArray[np.int8]:
+    groups = np.empty(len(entries.bounds) - 1, np.int8)
+    run(lambda rows: group(entries, rows.start, rows.stop, groups), chunks(len(groups), SPAN))
+    return groups
 
 
 def _check_symmetric(pairs: Any) -> None:

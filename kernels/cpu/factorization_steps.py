@@ -3,14 +3,17 @@
 ========  ====================================  =============================================
 phase     of this batch                         of those behind it
 ========  ====================================  =============================================
-forward   margins, slopes, sums of vectors      lists by feature of the next; where the rows
-                                                of the one after it begin
+forward   margins, slopes, sums of vectors      lists by feature of the next
 backward  a step of each feature it mentions    rows of the one after the next are copied
 ========  ====================================  =============================================
 
 With fields, the gradient of a feature needs vectors of others: it is taken in a phase of its own,
 before any of them moves. No two tasks add to one number, and a feature's gradient is summed in the
 order of rows: the same bytes come out for any number of members.
+
+What bounds two cores are the cache lines that the other one wrote. So each feature belongs to one
+of sixteen groups, rows of a batch are arranged by the group of their first feature, and a member
+begins with the same groups in every phase: most of the lines it needs are in its own cache.
 """
 
 from typing import NamedTuple
@@ -52,13 +55,15 @@ inner = kernel(fastmath=False, no_cpython_wrapper=True)  # never called from Pyt
 ROWS, FEATURES = 64, 128  # of a task
 RING, LISTS = 3, 2  # batches of which rows, and lists by feature, are in memory
 SOON, FLOATS_SOON = 4, 512  # features between a prefetch and its use; more if they are short
-ROWS_SOON, ENTRIES_SOON = 24, 10  # rows between a prefetch and their use, of where they are too
+ROWS_SOON = 24  # rows between a prefetch of where they are, or of their keys, and its use
+ENTRIES_SOON = 10  # rows between a prefetch of their entries and its use
 KEYS_SOON = 48  # entries between a prefetch of what is known of their features and its use
 SUMS_SOON = 16  # entries between a prefetch of the sums of their rows and their use
 FEW = 4  # entries of a row that are copied one by one
 LINE = 8  # int64 of a cache line
 KEYS, STARTS, ORDER, OWNER = 0, 1, 2, 3  # rows of `found`
-NEXT, NEEDED = 0, 1  # places in `state`
+GROUPS = 16  # of features
+SCORED, LISTED, SUMMED, MOVED = 0, 1, 2, 3  # kinds of tasks in `taken`
 
 
 class Method(NamedTuple):
@@ -84,13 +89,15 @@ class Given(NamedTuple):
     """Rows to learn from.
 
     entries           Entries: all rows there are
-    length            int, entries of each row, or -1: see bounds
+    groups            int8, group of each of these; (0,): all are of one
+    length            int, entries of each of these, or -1: see bounds
     picked            (n,) int64, numbers of the rows; (0,): all, in order
     labels, weights   (n,) float32, in the order of learning
     batch             int, rows of a batch; the last one may have fewer
     """
 
     entries: Entries
+    groups: NDArray[np.int8]
     length: int
     picked: NDArray[np.int64]
     labels: NDArray[np.float32]
@@ -101,9 +108,13 @@ class Given(NamedTuple):
 class Work(NamedTuple):
     """Scratch; B rows of a batch, E entries of a batch at most, P lists of features.
 
-    bounds               (3, B + 1) int64, of the rows of three batches
-    keys, owner, values  (3, E) int32, int32, float32: feature, row and value of each entry; if
-                         dense, keys are (1, width)
+    sources              (>= n,) int64, of rows as arranged: where the entries of each begin
+    labels, weights      (>= n,) float32
+    bounds               (>= batches, B + 1) int64, where in their batch those entries will begin;
+                         the number of the batch's entries behind its last row
+    unsorted             (members, 3, >= B and GROUPS) int64
+    keys, owner, values  (3, E) int32, int32, float32: feature, row and value of each entry of
+                         three batches; if dense, keys are (1, width)
     seen                 (width,) int32, zeros between one list and the next; (0,) if dense
     own                  (P, E + 1) int32, entries of each part; (P, 1) if dense
     found                (2, P, 4, E + SUMS_SOON) int32, lists of two batches: features in KEYS,
@@ -117,11 +128,14 @@ class Work(NamedTuple):
     lanes                (members, 64) float32
     gradients            (E * room,) float32, of all features listed; (members * room,) if pairwise
     pairs                (tasks, pairs) float32, gradients of field weights, or (tasks, 0)
-    taken                (2 * P * 8,) int64, tasks of each list that are taken
-    state                (2,) int64: batch that comes next, entries of one that there is no room for
+    taken                (4 * P * 8,) int64, tasks of each kind and part that are taken
     """
 
+    sources: NDArray[np.int64]
+    labels: NDArray[np.float32]
+    weights: NDArray[np.float32]
     bounds: NDArray[np.int64]
+    unsorted: NDArray[np.int64]
     keys: NDArray[np.int32]
     owner: NDArray[np.int32]
     values: NDArray[np.float32]
@@ -137,49 +151,89 @@ class Work(NamedTuple):
     gradients: NDArray[np.float32]
     pairs: NDArray[np.float32]
     taken: NDArray[np.int64]
-    state: NDArray[np.int64]
 
 
 @inner
-def _begin(given, first, count, bounds):
-    """Where the rows of a batch will begin; returns the number of their entries."""
-    offsets, by_number = given.entries.bounds, len(given.picked) > 0
+def _part(key, parts):
+    """Which part a feature belongs to: one for all those whose counts are in a cache line."""
+    # Fibonacci hashing (Knuth, vol. 3, 6.4) of 32 bits
+    return ((((key >> 4) * 0x9E3779B1) & 0xFFFFFFFF) * parts) >> 32
+
+
+@kernel(fastmath=False)
+def group(entries, lo, hi, groups):
+    """Groups of rows lo to hi: those of their first features; 0 of rows without.
+
+    entries   Entries
+    groups    int8      out
+    """
+    for row in range(lo, hi):
+        begin = entries.bounds[row]
+        known = entries.bounds[row + 1] > begin
+        groups[row] = _part(np.int64(entries.keys[begin]), GROUPS) if known else 0
+
+
+@inner
+def _arrange(given, lo, hi, unsorted, work, bounds):
+    """Arrange the rows of a batch, lo to hi, by group.
+
+    unsorted   (3, >= rows and GROUPS) int64     scratch
+    bounds     (>= rows + 1,) int64              out
+    """
+    offsets, groups, picked, length = given.entries.bounds, given.groups, given.picked, given.length
+    by_number, grouped, even, count = len(picked) > 0, len(groups) > 0, length >= 0, hi - lo
+    begins, packed, places = unsorted[0], unsorted[1], unsorted[2]
+    places[:GROUPS] = 0
+    for i in range(count):
+        row = np.int64(lo + i)
+        if by_number:
+            soon = picked[np.uint64(lo + min(i + ROWS_SOON, count - 1))]
+            prefetch(groups, soon)
+            if not even:
+                prefetch(offsets, soon)
+            row = picked[np.uint64(lo + i)]
+        begin = offsets[0] + row * length if even else offsets[np.uint64(row)]
+        entries = length if even else offsets[np.uint64(row + 1)] - begin
+        g = np.int64(groups[np.uint64(row)]) if grouped else np.int64(0)
+        begins[np.uint64(i)], packed[np.uint64(i)] = begin, entries * GROUPS + g
+        places[np.uint64(g)] += 1
+    before = np.int64(0)
+    for g in range(GROUPS):
+        rows = places[g]
+        places[g] = before
+        before += rows
+    for i in range(count):
+        g = np.uint64(packed[np.uint64(i)] % GROUPS)
+        place = places[g]
+        places[g] = place + 1
+        to = np.uint64(lo + place)
+        work.sources[to] = begins[np.uint64(i)]
+        work.labels[to] = given.labels[np.uint64(lo + i)]
+        work.weights[to] = given.weights[np.uint64(lo + i)]
+        bounds[np.uint64(place + 1)] = packed[np.uint64(i)] // GROUPS
     bounds[0] = 0
     for i in range(count):
-        if given.length >= 0:
-            bounds[i + 1] = (i + 1) * given.length
-            continue
-        if by_number:
-            prefetch(offsets, given.picked[first + min(i + ROWS_SOON, count - 1)])
-        row = given.picked[first + i] if by_number else np.int64(first + i)
-        bounds[i + 1] = bounds[i] + offsets[row + 1] - offsets[row]
-    return bounds[count]
+        bounds[i + 1] += bounds[i]
+    bounds[count + 1 :] = bounds[count]
 
 
 @inner
-def _copy(given, first, lo, hi, copied, owner):
-    """Copy rows lo to hi of a batch.
+def _copy(given, first, lo, hi, work, copied, owner):
+    """Copy rows lo to hi of a batch that begins with row `first`.
 
     copied   Entries, whose bounds are set                   out
     owner    int32, row of each entry                        out
     """
-    dense, by_number = given.entries.dense, len(given.picked) > 0
-    offsets, even, n = given.entries.bounds, given.length >= 0, len(given.labels)
+    dense, sources, last = given.entries.dense, work.sources, len(given.labels) - 1
     from_keys, from_values = given.entries.keys, given.entries.values
     keys, values, bounds = copied.keys, copied.values, copied.bounds
     for i in range(lo, hi):
-        row = given.picked[first + i] if by_number else np.int64(first + i)
-        begin = offsets[0] + row * given.length if even else offsets[row]
-        at = bounds[i]
-        length = bounds[i + 1] - at
-        if by_number:
-            if not even:
-                prefetch(offsets, given.picked[min(first + i + ROWS_SOON, n - 1)])
-            soon = given.picked[min(first + i + ENTRIES_SOON, n - 1)]
-            there = offsets[0] + soon * given.length if even else offsets[soon]
-            for j in range(0, length, PANEL):  # as long as this row, for a guess
-                prefetch(from_values, there + j)
-                prefetch(from_keys, np.int64(0) if dense else there + j)
+        begin, at = sources[np.uint64(first + i)], bounds[np.uint64(i)]
+        length = bounds[np.uint64(i + 1)] - at
+        there = sources[np.uint64(min(first + i + ENTRIES_SOON, last))]
+        for j in range(0, length, PANEL):  # as long as this row, for a guess
+            prefetch(from_values, there + j)
+            prefetch(from_keys, np.int64(0) if dense else there + j)
         # Sixteen at a time, as usual loops over short rows would take longer; but of very short
         # ones, sixteen lanes would reach into cache lines that are not there yet.
         if length <= FEW:
@@ -198,16 +252,7 @@ def _copy(given, first, lo, hi, copied, owner):
 
 
 @inner
-def _part(key, parts):
-    """Which part a feature belongs to: one for all those whose counts are in a cache line."""
-    # Fibonacci hashing (Knuth, vol. 3, 6.4) of 32 bits
-    return ((((key >> 4) * 0x9E3779B1) & 0xFFFFFFFF) * parts) >> 32
-
-
-@inner
-def _list(
-    dense, width, count, copied, owner, part, parts, with_order, seen, own, found, ordered
-):  # fmt: skip
+def _list(count, copied, owner, part, parts, with_order, seen, own, found, ordered):
     """The lists by feature of one part of a batch; returns the number of features.
 
     Features come in the order in which they are met first, entries of one in their own: they are
@@ -221,7 +266,8 @@ def _list(
     """
     touched, starts, order, rows = found[KEYS], found[STARTS], found[ORDER], found[OWNER]
     keys, values, n, m = copied.keys, copied.values, 0, 0
-    if dense:
+    if copied.dense:
+        width = len(keys)
         first, stop = width * part // parts, width * (part + 1) // parts
         for f in range(first, stop):
             touched[f - first], starts[f - first] = f, m
@@ -453,29 +499,42 @@ def _total(net, method, correction, scale, tasks, work, out, bias, pairs):
 
 
 @inner
-def _entries(given, work, slot):
+def _entries(given, work, step):
     """The rows of a batch that were copied."""
-    keys = work.keys[0 if given.entries.dense else slot]
-    return Entries(keys, work.values[slot], work.bounds[slot], given.entries.dense)
+    keys = work.keys[0 if given.entries.dense else step % RING]
+    return Entries(keys, work.values[step % RING], work.bounds[step], given.entries.dense)
 
 
 @inner
-def _forward(member, ctl, net, method, room, given, work, bias, step, begun):
-    """Tasks of the forward phase: this batch, the lists of the next, bounds of the one after."""
-    n, batch, parts = len(given.labels), given.batch, work.counts.shape[1]
-    batches, first = (n + batch - 1) // batch, step * batch
-    after, last = step + 1, step + 2
-    tasks = (min(batch, n - first) + ROWS - 1) // ROWS if step >= begun else 0
-    entries, next_rows = _entries(given, work, step % RING), _entries(given, work, after % RING)
-    margins = work.lanes[member]
-    labels, weights = given.labels[max(first, 0) :], given.weights[max(first, 0) :]
-    while True:
-        task = take(ctl, 1 + parts + tasks)
-        if task < 0:
-            break
-        if task > parts:
-            task -= 1 + parts
-            lo, hi = task * ROWS, min((task + 1) * ROWS, batch, n - first)
+def _forward(member, members, ctl, net, method, room, given, work, bias, step):
+    """Tasks of the forward phase: this batch, and the lists of the next; own parts first."""
+    n, batch, parts, after = len(given.labels), given.batch, work.counts.shape[1], step + 1
+    if take(ctl, 1) == 0:
+        for i in range(SUMMED * parts, (MOVED + 1) * parts):
+            work.taken[i * LINE] = 0
+    if after >= 0 and after * batch < n:
+        side, owner = after % LISTS, work.owner[after % RING]
+        for turn in range(parts):
+            part = (member * parts // members + turn) % parts
+            if atomic_add(work.taken, (LISTED * parts + part) * LINE, 1) == 0:
+                work.counts[side, part] = _list(
+                    min(batch, n - after * batch), _entries(given, work, after), owner, part,
+                    parts, net.interaction != PAIRWISE, work.seen, work.own[part],
+                    work.found[side, part], work.ordered[side, part],
+                )  # fmt: skip
+    if step < 0:
+        return
+    first, count, margins = step * batch, min(batch, n - step * batch), work.lanes[member]
+    entries, tasks = _entries(given, work, step), (count + ROWS - 1) // ROWS
+    labels, weights = work.labels[first:], work.weights[first:]
+    for turn in range(parts):
+        part = (member * parts // members + turn) % parts
+        before, stop = tasks * part // parts, tasks * (part + 1) // parts
+        while True:
+            task = before + atomic_add(work.taken, (SCORED * parts + part) * LINE, 1)
+            if task >= stop:
+                break
+            lo, hi = task * ROWS, min((task + 1) * ROWS, count)
             score(net, entries, lo, hi, margins, np.int64(0), work.sums, room)
             derive(
                 method.is_logistic, margins, bias[0], labels, weights, lo, hi - lo, work.slopes,
@@ -483,21 +542,6 @@ def _forward(member, ctl, net, method, room, given, work, bias, step, begun):
             )  # fmt: skip
             if net.interaction == FIELD_WEIGHTED:
                 _pair_gradients(net, entries, lo, hi, work.slopes, work.pairs[task])
-        elif task > 0 and begun <= after < batches:
-            part, side = task - 1, after % LISTS
-            work.counts[side, part] = _list(
-                given.entries.dense, given.length, min(batch, n - after * batch), next_rows,
-                work.owner[after % RING], part, parts, net.interaction != PAIRWISE, work.seen,
-                work.own[part], work.found[side, part], work.ordered[side, part],
-            )  # fmt: skip
-        elif task == 0:
-            for i in range(2 * parts):
-                work.taken[i * LINE] = 0
-            if last < batches:
-                stop = min(batch, n - last * batch)
-                needed = _begin(given, last * batch, stop, work.bounds[last % RING])
-                if needed > work.values.shape[1]:
-                    work.state[NEEDED] = needed
 
 
 @inner
@@ -508,7 +552,7 @@ def _backward(member, members, net, method, room, given, work, correction, scale
     """
     parts, side = work.counts.shape[1], step % LISTS
     fused, lanes = net.interaction == PAIRWISE, work.lanes[member]
-    entries, owner = _entries(given, work, step % RING), work.owner[step % RING]
+    entries, owner = _entries(given, work, step), work.owner[step % RING]
     for turn in range(parts):
         part = (member * parts // members + turn) % parts
         before = np.int64(0)
@@ -518,7 +562,7 @@ def _backward(member, members, net, method, room, given, work, correction, scale
         keys, starts, rows = found[KEYS], found[STARTS], found[OWNER]
         values = work.ordered[side, part]
         while True:
-            lo = atomic_add(work.taken, (phase * parts + part) * LINE, 1) * FEATURES
+            lo = atomic_add(work.taken, ((SUMMED + phase) * parts + part) * LINE, 1) * FEATURES
             if lo >= n:
                 break
             hi, at = min(lo + FEATURES, n), (member if fused else before + lo) * room
@@ -534,24 +578,25 @@ def _backward(member, members, net, method, room, given, work, correction, scale
 
 
 @inner
-def _beside(
-    ctl, net, method, given, work, bias, pairs, correction, scale, tasks, step, begun, copies, out
-):
+def _beside(ctl, net, method, given, work, bias, pairs, correction, scale, tasks, step, out):
     """Tasks beside the backward phase: totals of this batch, the rows of the one after the next."""
-    n, batch, first = len(given.labels), given.batch, (step + 2) * given.batch
-    slot = (step + 2) % RING
-    copied, owner = _entries(given, work, slot), work.owner[slot]
+    behind, first = step + 2, (step + 2) * given.batch
+    count = max(min(given.batch, len(given.labels) - first), 0)
     while True:
-        task = take(ctl, 1 + copies)
+        task = take(ctl, 1 + (count + ROWS - 1) // ROWS)
         if task < 0:
             break
         if task > 0:
             lo = (task - 1) * ROWS
-            hi = min(lo + ROWS, batch, n - first)
-            _copy(given, first, lo, hi, copied, owner)
-        elif step >= begun:
+            _copy(
+                given, first, lo, min(lo + ROWS, count), work, _entries(given, work, behind),
+                work.owner[behind % RING],
+            )  # fmt: skip
+            continue
+        for i in range(SUMMED * work.counts.shape[1]):
+            work.taken[i * LINE] = 0
+        if step >= 0:
             _total(net, method, correction, scale, tasks, work, out[step], bias, pairs)
-            work.state[NEXT] = step + 1
 
 
 @kernel(fastmath=False)
@@ -562,34 +607,41 @@ def learn(member, members, ctl, net, method, room, given, work, bias, pairs, t, 
     method         Method
     room           int64, floats of a vector in a record
     given          Given
-    work           Work; state says where to begin, and where it ended     in, out
+    work           Work, no tasks taken; its bounds tell whether there was room for the entries
+                   of each batch: if not, nothing has been learnt          in, out
     bias, pairs    as for `_total`                                         in, out
     t              int64, number of the first batch's step
     out            (batches, 8) float64                                    out, added to
-    Ends early before a batch that has more entries than there is room for.
     """
-    n, batch, begun = len(given.labels), given.batch, work.state[NEXT]
-    for step in range(begun - 2, (n + batch - 1) // batch):
-        _forward(member, ctl, net, method, room, given, work, bias, step, begun)
+    n, batch, batches = len(given.labels), given.batch, len(out)
+    while True:
+        b = take(ctl, batches)
+        if b < 0:
+            break
+        lo = b * batch
+        _arrange(given, lo, min(lo + batch, n), work.unsorted[member], work, work.bounds[b])
+    if not wait(ctl, members):
+        return
+    for b in range(batches):
+        if work.bounds[b, batch] > work.values.shape[1]:
+            return
+    for step in range(-2, batches):
+        _forward(member, members, ctl, net, method, room, given, work, bias, step)
         if not wait(ctl, members):
             return
-        short, behind = work.state[NEEDED] > 0, n - (step + 2) * batch
         count = min(batch, n - step * batch)
         scale = method.rescale if method.rescale != 0.0 else 1.0 / count
         correction = correct(method.opt, t + max(step, 0))
         for phase in range(1 if net.interaction == PAIRWISE else 0, 2):
-            if step >= begun:
+            if step >= 0:
                 _backward(
                     member, members, net, method, room, given, work, correction, scale, step, phase
                 )
             if phase == 0 and not wait(ctl, members):
                 return
-        copies = 0 if short or behind <= 0 else (min(batch, behind) + ROWS - 1) // ROWS
         _beside(
             ctl, net, method, given, work, bias, pairs, correction, scale,
-            (count + ROWS - 1) // ROWS, step, begun, copies, out,
+            (count + ROWS - 1) // ROWS, step, out,
         )  # fmt: skip
         if not wait(ctl, members):
-            return
-        if short:
             return

@@ -332,6 +332,8 @@ class Classifier(ClassifierMixin, Estimator):  # type: ignore[misc]
                     f"y holds only one class, {self.classes_.tolist()[0]!r}: "
                     "a classifier needs samples of at least 2 classes"
                 )
+            if y.dtype.kind in "biuf" and np.array_equal(self.classes_, range(len(self.classes_))):
+                return y.astype(np.float32)  # such labels are their own codes
         codes = np.searchsorted(self.classes_, y)
         known = self.classes_[np.minimum(codes, len(self.classes_) - 1)] == y
         if not np.all(known):

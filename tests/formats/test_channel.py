@@ -388,29 +388,6 @@ def test_arrays_shuffled():
     assert tuple(again) == taken[0, 1]
 
 
-@pytest.mark.parametrize("n", [0, 1, 2, 3, 1000, 4096])
-def test_permutation(n):
-    order = reading.permutation(n, (3, 1))
-    np.testing.assert_array_equal(np.sort(order), np.arange(n))
-    np.testing.assert_array_equal(order, reading.permutation(n, (3, 1)))
-    if n > 100:
-        assert (order != reading.permutation(n, (3, 2))).any()
-        assert (order != reading.permutation(n, (4, 1))).any()
-        assert abs(np.corrcoef(order, np.arange(n))[0, 1]) < 0.15
-
-
-def test_permutations_of_three_are_equally_likely():
-    seen = [tuple(reading.permutation(3, (seed, 0))) for seed in range(600)]
-    counts = [seen.count(order) for order in set(seen)]
-    assert len(counts) == 6
-    assert min(counts) > 60
-
-
-def test_windows_are_shuffled_unlike():
-    orders = {tuple(reading.permutation(100, (3, 5), window)) for window in (0, 1, 2, 2**63)}
-    assert len(orders) == 4
-
-
 @settings(deadline=None, max_examples=50)
 @given(st.data())
 def test_files_give_their_rows_and_names(tmp_path_factory, data):

@@ -182,7 +182,7 @@ def state_of(m):
 @pytest.mark.compiled
 @pytest.mark.parametrize("interaction", INTERACTIONS)
 @pytest.mark.parametrize("dense", [False, True])
-def test_same_bytes_for_any_number_of_threads_and_any_cut(interaction, dense):
+def test_same_bytes_for_any_number_of_threads_and_any_cut(interaction, dense, monkeypatch):
     rng = np.random.default_rng(5)
     n, width, factors, batch = 1500, 40, 20, 100
     X = sparse(rng, n, width, most=9)
@@ -191,7 +191,8 @@ def test_same_bytes_for_any_number_of_threads_and_any_cut(interaction, dense):
     p = start(rng, width, factors, interaction, 4)
     y = labels_for(rng, n, "logistic")
     results = set()
-    for jobs, cut in ((1, n), (2, n), (3, 500), (2, 100)):
+    for jobs, cut, span in ((1, n, 1 << 16), (2, n, 250), (3, 500, 1 << 16), (2, 100, 10)):
+        monkeypatch.setattr("smalgos.kernels.cpu.factorization_machine.SPAN", span)
         with threads(jobs):
             m = machine(p, width, factors, "adam", interaction, fields)
             sums = [

@@ -13,7 +13,7 @@ from smalgos.algorithms.blazingtext.tables import Places, Tables
 from smalgos.algorithms.blazingtext.vocabulary import Vocabulary
 from smalgos.errors import UserError
 from smalgos.formats.block import Block
-from smalgos.formats.reading import permutation
+from smalgos.formats.shuffling import permutation
 from smalgos.learning import Pass, Spec, State, Sum
 
 ROWS = 8192  # lines of a block
