@@ -187,16 +187,16 @@ class Machine:
             if name.startswith("field_weights") and name in arrays:
                 _check_symmetric(arrays[name])
         for name, place in places.items():
-            given = np.asarray(arrays.get(name, np.float32(0)))
+            given = arrays.get(name, np.float32(0))
+            _copy(np.broadcast_to(np.asarray(given), place.shape), place)
 
-            def copy(rows: slice, given: Any = given, place: Any = place) -> None:
-                place[rows] = given[rows] if given.ndim else given
-
-            run(copy, chunks(len(place), CHUNK * 16))
-
-    def plain(self) -> dict[str, NDArray[np.float32]]:
-        """Copies of all parameters and slots, as `put` takes them, the same bits."""
-        return {name: np.array(place, order="C") for name, place in self._places().items()}
+    def plain(self, *, slots: bool = True) -> dict[str, NDArray[np.float32]]:
+        """Copies of all parameters, and maybe slots, as `put` takes them, the same bits."""
+        places = {n: place for n, place in self._places().items() if slots or "." not in n}
+        found = {n: np.empty(place.shape, np.float32) for n, place in places.items()}
+        for name, place in places.items():
+            _copy(place, found[name])
+        return found
 
     # -- learning
 
@@ -458,16 +458,32 @@ def _check_features(features: Any, width: int) -> None:
         return
     first = int(features.offsets[0])
     stored = features.indices[first : int(features.offsets[-1])]
-    if len(stored) and not 0 <= stored.min() <= stored.max() < width:
+    fine = run(lambda part: _below(stored[part], width), chunks(len(stored), 1 << 20))
+    if not all(fine):
         place = int(np.argmax((stored < 0) | (stored >= width)))
         row = int(np.searchsorted(features.offsets, first + place, "right")) - 1
         raise IndexError(f"row {row} has feature {stored[place]}, but there are {width}")
+
+
+def _below(numbers: Any, width: int) -> bool:
+    """Whether all are 0 to width - 1; negative ones are large if they are taken for unsigned."""
+    unsigned = numbers.view(f"u{numbers.itemsize}")
+    return bool(unsigned.max(initial=0) < width)
 
 
 def _length(offsets: Any) -> int:
     """Entries of every row, as where each has one of each category, or -1."""
     lengths = np.diff(offsets)
     return int(lengths[0]) if (lengths == lengths[0]).all() else -1
+
+
+def _copy(given: Any, place: Any) -> None:
+    """Copy by several threads."""
+
+    def copy(rows: slice) -> None:
+        place[rows] = given[rows]
+
+    run(copy, chunks(len(place), CHUNK * 16))
 
 
 def _between(given: Given, start: int, stop: int) -> Given:

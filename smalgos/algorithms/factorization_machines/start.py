@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 PURPOSES = {"bias": 1, "linear": 2, "factors": 3}  # of random numbers
-AT_ONCE = 1 << 20  # numbers drawn by a task
+AT_ONCE = 1 << 18  # numbers drawn by a task: few enough to stay in its cache
 LEAST_RATE = float(np.finfo(np.float32).tiny)
 
 

@@ -139,7 +139,8 @@ class FactorizationMachinesState(MiniBatch):
     @property
     def weights(self) -> dict[str, Any]:  # type: ignore[override]
         """The parameters."""
-        return {name: a for name, a in self.machine.plain().items() if "." not in name}
+        plain: dict[str, Any] = self.machine.plain(slots=False)
+        return plain
 
     @weights.setter
     def weights(self, given: dict[str, Any]) -> None:
