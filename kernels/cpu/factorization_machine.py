@@ -1,7 +1,7 @@
 """Factorization machines of second order: trained by row-sparse steps, and scored.
 
-A feature's record is its vector, then a line of sixteen floats with its linear weight and that
-weight's slots, then the slots of the vector (see `embedding`).
+A feature's record is its vector and the slots of that (see `embedding`). Linear weights with their
+slots are apart: four features share a cache line, and frequent ones are often neighbours.
 """
 
 import weakref
@@ -26,6 +26,7 @@ from smalgos.kernels.cpu.factorization_scores import (
 from smalgos.kernels.cpu.factorization_steps import (
     GROUPS,
     LINE,
+    LINEAR,
     LISTS,
     MOVED,
     RING,
@@ -114,13 +115,13 @@ class Machine:
         code, n_fields = INTERACTIONS[interaction], self.number_of_fields
         self._vector = num_factors * (n_fields if code == FIELD_AWARE else 1)
         self.room, self.slots = padded(self._vector), slots(opt.code)
-        self._stride = (1 + self.slots) * self.room + PANEL
-        self._table = zeros(width * self._stride)
+        self._stride = (1 + self.slots) * self.room
+        self._table, self._linear = zeros(width * self._stride), zeros(width * LINEAR)
         self._bias = aligned(4 * PANEL)
         n_pairs = n_fields**2 if code == FIELD_WEIGHTED else 1
         self._pairs = aligned(4 * padded(n_pairs))
         self._net = Net(
-            self._table, self._stride, num_factors, self._table, self._stride, self.room, code,
+            self._table, self._stride, num_factors, self._linear, LINEAR, 0, code,
             self.fields, n_fields, self._pairs,
         )  # fmt: skip
         groups = [tuple(map(float, group)) for group in zip(rates, decays, l1, strict=True)]
@@ -143,8 +144,7 @@ class Machine:
         aware = self.interaction == "field_aware"
 
         def vector(i: int) -> NDArray[np.float32]:
-            at = i * self.room + (PANEL if i else 0)
-            part = records[:, at : at + self._vector]
+            part = records[:, i * self.room : i * self.room + self._vector]
             return np.lib.stride_tricks.as_strided(
                 part, (d, m, k), (part.strides[0], 4 * k, 4)
             ) if aware else part  # fmt: skip
@@ -153,7 +153,7 @@ class Machine:
         for i in range(1 + self.slots):
             suffix = f".{i - 1}" if i else ""
             out["bias" + suffix] = self._bias[i * PANEL : i * PANEL + 1]
-            out["linear" + suffix] = records[:, self.room + i]
+            out["linear" + suffix] = self._linear.reshape(d, LINEAR)[:, i]
             out["factors" + suffix] = vector(i)
             if self.interaction == "field_weighted":
                 pairs = self._pairs.reshape(4, -1)[i, : m * m]

@@ -61,6 +61,7 @@ KEYS_SOON = 48  # entries between a prefetch of what is known of their features 
 SUMS_SOON = 16  # entries between a prefetch of the sums of their rows and their use
 FEW = 4  # entries of a row that are copied one by one
 LINE = 8  # int64 of a cache line
+LINEAR = 4  # float32 of a linear weight, its slots and a gap
 KEYS, STARTS, ORDER, OWNER = 0, 1, 2, 3  # rows of `found`
 GROUPS = 16  # of features
 SCORED, LISTED, SUMMED, MOVED = 0, 1, 2, 3  # kinds of tasks in `taken`
@@ -404,16 +405,17 @@ def _gradients(net, room, entries, owner, slopes, found, lo, hi, out, at):
 
 
 @inner
-def _move_lines(table, opt, correction, keys, stop, count, stride, room, lanes, scale, rates):
+def _move_lines(linear, opt, correction, keys, stop, count, lanes, scale, rates):
     """One step of the linear weights of the `count` <= 16 features before number `stop`.
 
-    lanes   (64,) float32, gradients in the last sixteen; the rest is scratch
+    linear   weights, each with room for its slots: `LINEAR` float32              in, out
+    lanes    (64,) float32, gradients in the last sixteen; the rest is scratch
     """
     for i in range(count):
-        line = np.int64(keys[stop - count + i]) * stride + room
-        lanes[i] = table[line]
-        lanes[PANEL + i] = table[line + 1]
-        lanes[2 * PANEL + i] = table[line + 2]
+        line = np.int64(keys[stop - count + i]) * LINEAR
+        lanes[i] = linear[line]
+        lanes[PANEL + i] = linear[line + 1]
+        lanes[2 * PANEL + i] = linear[line + 2]
     w, a, b = moved(
         opt, correction, load(lanes, 0), load(lanes, 3 * PANEL), load(lanes, PANEL),
         load(lanes, 2 * PANEL), scale, rates[0], rates[1], rates[2],
@@ -422,29 +424,30 @@ def _move_lines(table, opt, correction, keys, stop, count, stride, room, lanes, 
     store(lanes, PANEL, a)
     store(lanes, 2 * PANEL, b)
     for i in range(count):
-        line = np.int64(keys[stop - count + i]) * stride + room
-        table[line] = lanes[i]
-        table[line + 1] = lanes[PANEL + i]
-        table[line + 2] = lanes[2 * PANEL + i]
+        line = np.int64(keys[stop - count + i]) * LINEAR
+        linear[line] = lanes[i]
+        linear[line + 1] = lanes[PANEL + i]
+        linear[line + 2] = lanes[2 * PANEL + i]
 
 
 @inner
 def _move(
-    table, stride, room, method, correction, scale, keys, starts, rows, values, slopes, sums,
-    gradients, at, fused, lo, hi, n, lanes,
+    net, room, method, correction, scale, keys, starts, rows, values, slopes, sums, gradients, at,
+    fused, lo, hi, n, lanes,
 ):  # fmt: skip
     """One step of features lo to hi of a list of n: vectors, and linear weights sixteen at a time.
 
-    table      records of `stride` float32: a vector, a line with the linear weight and its
-               slots, the slots of the vector                                     in, out
+    net        Net: records of a vector and its slots; lines of `_move_lines`     in, out
     gradients  from `at` on that of feature lo, and so on; or, if fused, scratch for one
     lanes      (64,) float32                                                      scratch
     """
+    table, linear, stride = net.vectors, net.linear, net.stride
     ahead = SOON + FLOATS_SOON // stride
     for s in range(lo, hi):
         soon = np.int64(keys[min(s + ahead, n - 1)]) * stride
         for c in range(0, stride, PANEL):
             claim(table, soon + c)
+        claim(linear, np.int64(keys[min(s + ahead, n - 1)]) * LINEAR)
         place = np.int64(keys[s]) * stride
         start, stop = np.int64(np.uint32(starts[s])), np.int64(np.uint32(starts[s + 1]))
         if fused:
@@ -456,15 +459,14 @@ def _move(
             for e in range(start, stop):
                 line += slopes[rows[e]] * values[e]
         move_record(
-            method.opt, correction, table, place, room, room + PANEL, gradients,
+            method.opt, correction, table, place, room, room, gradients,
             at if fused else at + (s - lo) * room, room, scale, method.factors,
         )  # fmt: skip
         waiting = (s - lo) % PANEL + 1
         lanes[3 * PANEL + waiting - 1] = line
         if method.use_linear and (waiting == PANEL or s == hi - 1):
             _move_lines(
-                table, method.opt, correction, keys, s + 1, waiting, stride, room, lanes, scale,
-                method.linear,
+                linear, method.opt, correction, keys, s + 1, waiting, lanes, scale, method.linear
             )  # fmt: skip
 
 
@@ -572,8 +574,8 @@ def _backward(member, members, net, method, room, given, work, correction, scale
                 )
             else:
                 _move(
-                    net.vectors, net.stride, room, method, correction, scale, keys, starts, rows,
-                    values, work.slopes, work.sums, work.gradients, at, fused, lo, hi, n, lanes,
+                    net, room, method, correction, scale, keys, starts, rows, values, work.slopes,
+                    work.sums, work.gradients, at, fused, lo, hi, n, lanes,
                 )  # fmt: skip
 
 

@@ -35,6 +35,7 @@ __all__ = [
     "to_host",
     "total",
     "uniforms",
+    "words",
     "xp",
 ]
 
@@ -283,6 +284,20 @@ def uniforms(
         part = out[:, word : word + 4]
         np.multiply(bits.reshape(n, 4)[:, : part.shape[1]] >> np.uint64(11), 2.0**-53, out=part)
     return out
+
+
+def words(
+    seed: int, purpose: str | int, epoch: int, first_row: int, n: int, m: int
+) -> NDArray[np.uint32]:
+    """As `uniforms`, but bits, which take half of the time; they do depend on their number.
+
+    Returns
+    -------
+    ndarray of uint32, shape (n, m)
+    """
+    counters = -(-m // 8)  # a counter of (row and word, epoch) gives eight words
+    bits = _philox(seed, purpose, first_row * counters, 0, epoch).random_raw(4 * counters * n)
+    return bits.view(np.uint32).reshape(n, 8 * counters)[:, :m]
 
 
 def all_finite(x: NDArray[Any]) -> bool:

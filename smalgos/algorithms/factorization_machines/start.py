@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 PURPOSES = {"bias": 1, "linear": 2, "factors": 3}  # of random numbers
-AT_ONCE = 1 << 18  # numbers drawn by a task: few enough to stay in its cache
+AT_ONCE = 1 << 17  # numbers drawn by a task: few enough to stay in its cache
 LEAST_RATE = float(np.finfo(np.float32).tiny)
 
 
@@ -65,16 +65,22 @@ def drawn(k: Any, p: Any, name: str, seed: int, shape: tuple[int, ...]) -> NDArr
     pairs = (columns + 1) // 2
 
     def fill(part: slice) -> None:
-        u = k.uniforms(seed, PURPOSES[name], 0, part.start, part.stop - part.start, 2 * pairs)
+        rows = part.stop - part.start
+        bits = k.words(seed, PURPOSES[name], 0, part.start, rows, 2 * pairs)
+        u = bits.astype(np.float32)
+        u *= np.float32(2.0**-32)
         if method == "uniform":
             out[part] = sigma * (2 * u[:, :columns] - 1)
-        else:  # Box and Muller's transform: two numbers of two; float32 takes a third of the time
-            radius = np.sqrt(-2 * np.log((1 - u[:, :pairs]).astype(np.float32)))
-            angle = (2 * np.pi * u[:, pairs:]).astype(np.float32)
-            radius *= np.float32(sigma)
-            np.multiply(radius, np.cos(angle), out=out[part, :pairs])
-            np.multiply(radius, np.sin(angle), out=angle)
-            out[part, pairs:] = angle[:, : columns - pairs]
+            return
+        # Box and Muller's transform: two numbers of two
+        radius = np.log(np.maximum(u[:, :pairs], np.float32(2.0**-32)))
+        radius *= np.float32(-2)
+        np.sqrt(radius, out=radius)
+        radius *= np.float32(sigma)
+        angle = u[:, pairs:] * np.float32(2 * np.pi)
+        np.multiply(radius, np.cos(angle), out=out[part, :pairs])
+        np.multiply(radius, np.sin(angle), out=angle)
+        out[part, pairs:] = angle[:, : columns - pairs]
 
     if sigma > 0:
         k.run(fill, k.chunks(rows, max(AT_ONCE // (2 * pairs), 1)))
