@@ -64,6 +64,7 @@ LINE = 8  # int64 of a cache line
 LINEAR = 4  # float32 of a linear weight, its slots and a gap
 KEYS, STARTS, ORDER, OWNER = 0, 1, 2, 3  # rows of `found`
 GROUPS = 16  # of features
+MOST = (1 << 31) - 1  # that an int32 counts to
 SCORED, LISTED, SUMMED, MOVED = 0, 1, 2, 3  # kinds of tasks in `taken`
 
 
@@ -116,8 +117,11 @@ class Work(NamedTuple):
     unsorted             (members, 3, >= B and GROUPS) int64
     keys, owner, values  (3, E) int32, int32, float32: feature, row and value of each entry of
                          three batches; if dense, keys are (1, width)
-    seen                 (width,) int32, zeros between one list and the next; (0,) if dense
-    own                  (P, E + 1) int32, entries of each part; (P, 1) if dense
+    seen                 (width,) int32, of each feature, where it is in the last list that has it
+                         and what was counted before: see `_list`; (0,) if dense
+    counted              (P * 8,) int64
+    own                  (P, 2, E + 1) int32, entries of each part and where in the list their
+                         features are; (P, 2, 1) if dense
     found                (2, P, 4, E + SUMS_SOON) int32, lists of two batches: features in KEYS,
                          where their entries begin in STARTS; of these, rows in OWNER; positions in
                          ORDER, if there are fields
@@ -141,6 +145,7 @@ class Work(NamedTuple):
     owner: NDArray[np.int32]
     values: NDArray[np.float32]
     seen: NDArray[np.int32]
+    counted: NDArray[np.int64]
     own: NDArray[np.int32]
     found: NDArray[np.int32]
     ordered: NDArray[np.float32]
@@ -253,7 +258,7 @@ def _copy(given, first, lo, hi, work, copied, owner):
 
 
 @inner
-def _list(count, copied, owner, part, parts, with_order, seen, own, found, ordered):
+def _list(count, copied, owner, part, parts, with_order, seen, counted, own, found, ordered):
     """The lists by feature of one part of a batch; returns the number of features.
 
     Features come in the order in which they are met first, entries of one in their own: they are
@@ -261,8 +266,9 @@ def _list(count, copied, owner, part, parts, with_order, seen, own, found, order
 
     owner           int32, row of each entry                     in
     with_order      bool, whether positions are asked for, too
-    seen            int32, 0 for each feature                    scratch
-    own             int32, for the part's entries                scratch
+    seen, counted   int32, int64: the feature at place s has s + counted, those that are not listed
+                    yet have less, so nothing is cleared between lists             in, out
+    own             (2, entries) int32, for those of the part                      scratch
     found, ordered  as in `Work`                                 out
     """
     touched, starts, order, rows = found[KEYS], found[STARTS], found[ORDER], found[OWNER]
@@ -277,35 +283,40 @@ def _list(count, copied, owner, part, parts, with_order, seen, own, found, order
                 m += 1
         starts[stop - first] = m
         return stop - first
+    entries, places = own[0], own[1]
     for i in range(copied.bounds[count]):
-        own[np.uint64(m)] = i  # written over by the next one, if of another part
+        entries[np.uint64(m)] = i  # written over by the next one, if of another part
         m += np.int64(parts == 1 or _part(np.int64(keys[np.uint64(i)]), parts) == part)
+    base = counted[part * LINE]
+    if base + m > MOST:
+        for f in range(len(seen)):
+            if _part(np.int64(f), parts) == part:
+                seen[f] = 0
+        base = 1
     for j in range(m):
-        soon = own[np.uint64(min(j + KEYS_SOON, m - 1))]
+        soon = entries[np.uint64(min(j + KEYS_SOON, m - 1))]
         prefetch(seen, np.int64(keys[np.uint32(soon)]))
-        key = np.uint32(keys[np.uint32(own[np.uint64(j)])])
-        before = seen[key]
-        touched[np.uint64(n)] = key  # written over by the next one, if seen before
-        n += np.int64(before == 0)
-        seen[key] = before + 1
-    at = 0
-    for s in range(n):
-        key = np.uint32(touched[np.uint64(s)])
-        starts[np.uint64(s)] = at
-        here = seen[key]
-        seen[key] = at
-        at += here
-    starts[n] = m
+        key = np.uint32(keys[np.uint32(entries[np.uint64(j)])])
+        before = np.int64(seen[key]) - base
+        place = n if before < 0 else before
+        touched[np.uint64(n)], starts[np.uint64(n)] = key, 0  # again, if that was seen before
+        n += np.int64(before < 0)
+        seen[key], places[np.uint64(j)] = base + place, place
+        starts[np.uint64(place)] += 1
+    counted[part * LINE] = base + n
+    at, here = np.int32(0), starts[0]
+    for s in range(n):  # where each begins, one place behind, so that it will be where it ends
+        after = starts[np.uint64(s + 1)]
+        starts[np.uint64(s + 1)] = at
+        at, here = at + here, after
+    starts[0] = 0
     for j in range(m):
-        i = np.uint32(own[np.uint64(j)])
-        key = np.uint32(keys[i])
-        place = np.uint32(seen[key])
-        seen[key] = place + 1
-        rows[place], ordered[place] = owner[i], values[i]
+        i, place = np.uint32(entries[np.uint64(j)]), np.uint64(places[np.uint64(j)] + 1)
+        to = np.uint32(starts[place])
+        starts[place] = to + 1
+        rows[to], ordered[to] = owner[i], values[i]
         if with_order:
-            order[place] = i
-    for s in range(n):
-        seen[np.uint32(touched[np.uint64(s)])] = 0
+            order[to] = i
     return n
 
 
@@ -521,7 +532,7 @@ def _forward(member, members, ctl, net, method, room, given, work, bias, step):
             if atomic_add(work.taken, (LISTED * parts + part) * LINE, 1) == 0:
                 work.counts[side, part] = _list(
                     min(batch, n - after * batch), _entries(given, work, after), owner, part,
-                    parts, net.interaction != PAIRWISE, work.seen, work.own[part],
+                    parts, net.interaction != PAIRWISE, work.seen, work.counted, work.own[part],
                     work.found[side, part], work.ordered[side, part],
                 )  # fmt: skip
     if step < 0:

@@ -203,9 +203,11 @@ def columns(X: Any) -> tuple[Any, Any]:
         raise UserError(f"X={X!r}: give pairs (n, 2) of entity and address")
     else:
         rows = list(X)
-        for i, row in enumerate(rows):
-            if isinstance(row, str | bytes) or not hasattr(row, "__len__") or len(row) != 2:
-                raise UserError(f"X, row {i}, counted from 0: {row!r} is no pair (entity, address)")
+        if not set(map(type, rows)) <= {tuple, list} or not set(map(len, rows)) <= {2}:
+            for i, row in enumerate(rows):
+                if isinstance(row, str | bytes) or not hasattr(row, "__len__") or len(row) != 2:
+                    found = f"{row!r} is no pair (entity, address)"
+                    raise UserError(f"X, row {i}, counted from 0: {found}")
         pair = [[row[0] for row in rows], [row[1] for row in rows]]
     if not len(pair[0]):
         raise UserError("X has no rows: there is nothing to learn from or to score")
@@ -224,15 +226,23 @@ def texts(values: Any) -> Ragged:
         raise UserError(f"{values!r} is one text: give a sequence of them")
     plain = values.tolist() if hasattr(values, "tolist") else list(values)
     try:
-        encoded = list(map(str.encode, plain))
+        whole = "".join(plain)
     except TypeError:
+        whole = ""
+    if whole and whole.isascii():  # all at once, in a fifth of the time
+        together, lengths = whole.encode(), map(len, plain)
+    else:
         encoded = [_bytes(value, i) for i, value in enumerate(plain)]
-    ends = np.cumsum([0, *map(len, encoded)], dtype=np.int64)
-    return Ragged(np.frombuffer(b"".join(encoded), np.uint8), ends)
+        together, lengths = b"".join(encoded), map(len, encoded)
+    ends = np.zeros(len(plain) + 1, np.int64)
+    np.cumsum(np.fromiter(lengths, np.int64, len(plain)), out=ends[1:])
+    return Ragged(np.frombuffer(together, np.uint8), ends)
 
 
 def _bytes(value: Any, row: int) -> bytes:
     """A value as text."""
+    if isinstance(value, str):
+        return value.encode()
     if value is None or value != value:
         raise UserError(f"X, row {row}, counted from 0: {value!r} where a text should be")
     return value if isinstance(value, bytes) else str(value).encode()
