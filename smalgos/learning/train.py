@@ -12,7 +12,7 @@ from typing import Any
 
 from smalgos.errors import RowError, UserError
 from smalgos.formats.block import Block
-from smalgos.formats.channel import Stream, ahead, conform, cut
+from smalgos.formats.channel import Arrays, Stream, ahead, conform, cut
 from smalgos.learning import files
 from smalgos.learning.model import split
 from smalgos.learning.rows import check_finite
@@ -226,7 +226,8 @@ def _items(state: State, p: Pass, channels: Channels, skip: int) -> Iterator[tup
         yield from ((i, 1) for i in range(skip, p.steps))
         return
     stream = channels[p.channel]
-    size = max(p.rows // p.batch, 1) * p.batch
+    rows = p.rows * (HELD if p.by_number and isinstance(stream, Arrays) else 1)
+    size = max(rows // p.batch, 1) * p.batch
     order = (state.spec.seed, state.epoch) if p.shuffle else None
     prepare = p.prepare or (lambda block: block.on(state.k))
 
@@ -266,4 +267,5 @@ def evaluate(model: Any, accumulator: Any, stream: Stream, *, limit: int | None 
     return accumulator
 
 
+HELD = 4  # times as many rows as are read from files make a block where only numbers of rows do
 EVALUATE_ROWS = 16384  # a few megabytes at a hundred features
