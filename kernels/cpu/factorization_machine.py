@@ -131,8 +131,8 @@ class Machine:
         )  # fmt: skip
         self._crew: Crew | None = None
         self._work: Work | None = None
-        self._known: tuple[Callable[[], Any], ...] = ()  # offsets, and indices that are in range
-        self._length, self._groups = -1, np.empty(0, np.int8)  # of those rows; see Given
+        self._known: tuple[Callable[[], Any], ...] = ()  # arrays of rows that were looked through
+        self._found: tuple[NDArray[np.int8], int, bool] | None = None  # of those rows: see Given
         self._ones = np.empty(0, np.float32)
 
     # -- parameters
@@ -277,17 +277,18 @@ class Machine:
             picked, features = readable(features.rows, np.int64), features.array
             if len(picked) and not 0 <= picked.min() <= picked.max() < len(features):
                 raise IndexError(f"rows {picked.min()} to {picked.max()} of {len(features)}")
-        entries, length, groups = _entries(features, self.width), self.width, np.empty(0, np.int8)
+        entries, found = _entries(features, self.width), (np.empty(0, np.int8), self.width, False)
         if not entries.dense:
             # Blocks of rows by number share arrays: those are looked through once.
-            arrays = features.offsets, features.indices
+            arrays = features.offsets, features.indices, features.values
             known = [found() for found in self._known] if len(picked) else []
             if n and not (known and all(a is b for a, b in zip(known, arrays, strict=True))):
                 _check_features(features, self.width)
-                self._length, self._groups = _length(features.offsets), _groups(entries)
+                ones = _are_ones(entries.values)
+                self._found = _groups(entries), _length(entries.bounds), ones
                 self._known = tuple(map(weakref.ref, arrays)) if len(picked) else ()
-            length, groups = self._length, self._groups
-        return Given(entries, groups, length, picked, labels, weights, batch)
+            found = self._found or found
+        return Given(entries, *found, picked, labels, weights, batch)
 
     def _ready(self, n: int, batch: int, entries: int, dense: bool) -> tuple[Crew, Work]:
         """Threads as many as asked for, and room for so many rows, and entries of a batch."""
@@ -470,6 +471,11 @@ def _below(numbers: Any, width: int) -> bool:
     """Whether all are 0 to width - 1; negative ones are large if they are taken for unsigned."""
     unsigned = numbers.view(f"u{numbers.itemsize}")
     return bool(unsigned.max(initial=0) < width)
+
+
+def _are_ones(values: Any) -> bool:
+    """Whether all values are 1; where they are not, that is seen early as a rule."""
+    return all((values[a : a + SPAN] == 1).all() for a in range(0, len(values), SPAN))
 
 
 def _length(offsets: Any) -> int:

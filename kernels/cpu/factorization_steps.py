@@ -93,6 +93,8 @@ class Given(NamedTuple):
     entries           Entries: all rows there are
     groups            int8, group of each of these; (0,): all are of one
     length            int, entries of each of these, or -1: see bounds
+    ones              bool, whether all values are 1, as where features are categories: they are
+                      not read
     picked            (n,) int64, numbers of the rows; (0,): all, in order
     labels, weights   (n,) float32, in the order of learning
     batch             int, rows of a batch; the last one may have fewer
@@ -101,6 +103,7 @@ class Given(NamedTuple):
     entries: Entries
     groups: NDArray[np.int8]
     length: int
+    ones: bool
     picked: NDArray[np.int64]
     labels: NDArray[np.float32]
     weights: NDArray[np.float32]
@@ -230,7 +233,8 @@ def _copy(given, first, lo, hi, work, copied, owner):
     copied   Entries, whose bounds are set                   out
     owner    int32, row of each entry                        out
     """
-    dense, sources, last = given.entries.dense, work.sources, len(given.labels) - 1
+    dense, ones, sources = given.entries.dense, given.ones, work.sources
+    last = len(given.labels) - 1
     from_keys, from_values = given.entries.keys, given.entries.values
     keys, values, bounds = copied.keys, copied.values, copied.bounds
     for i in range(lo, hi):
@@ -238,20 +242,22 @@ def _copy(given, first, lo, hi, work, copied, owner):
         length = bounds[np.uint64(i + 1)] - at
         there = sources[np.uint64(min(first + i + ENTRIES_SOON, last))]
         for j in range(0, length, PANEL):  # as long as this row, for a guess
-            prefetch(from_values, there + j)
+            if not ones:
+                prefetch(from_values, there + j)
             prefetch(from_keys, np.int64(0) if dense else there + j)
         # Sixteen at a time, as usual loops over short rows would take longer; but of very short
         # ones, sixteen lanes would reach into cache lines that are not there yet.
         if length <= FEW:
             for j in range(length):
-                values[np.uint64(at + j)] = from_values[np.uint64(begin + j)]
-                owner[np.uint64(at + j)] = i
+                x = np.float32(1.0) if ones else from_values[np.uint64(begin + j)]
+                values[np.uint64(at + j)], owner[np.uint64(at + j)] = x, i
                 if not dense:
                     keys[np.uint64(at + j)] = from_keys[np.uint64(begin + j)]
             continue
         for j in range(0, length, PANEL):
             left = length - j
-            store_part(values, at + j, left, load_part(from_values, begin + j, left))
+            x = splat(1.0) if ones else load_part(from_values, begin + j, left)
+            store_part(values, at + j, left, x)
             store_part(owner, at + j, left, words(np.int32(i)))
             if not dense:
                 store_part(keys, at + j, left, load_part(from_keys, begin + j, left))
