@@ -308,8 +308,9 @@ class Block:
         """A block of ordinary rows; SciPy's sparse rows become a `Csr`."""
         if hasattr(features, "tocsr"):
             m = features.tocsr()
-            indices, offsets = m.indices.astype(np.int32), m.indptr.astype(np.int64)
-            features = Csr(m.data, indices, offsets, m.shape[1])
+            # Not copied, as values are not; yet a view: what was looked through is known by it.
+            indices = m.indices.astype(np.int32, copy=False).view()
+            features = Csr(m.data, indices, m.indptr.astype(np.int64), m.shape[1])
         given = {"features": features, "labels": labels, "weights": weights}
         return Block({n: c for n, c in given.items() if c is not None})
 

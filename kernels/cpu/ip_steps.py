@@ -39,7 +39,7 @@ from smalgos.kernels.cpu.vector import (
     vectors,
 )
 
-ROWS = 16  # that a task of the first phase works on
+ROWS = 12  # that a task of the first phase works on: of 143, as 1000 pairs are, an even number
 MOVED = 128  # rows of a table that a task of the second phase moves
 SOON = 4  # records between a prefetch and its use
 PLANNED = 1 << 15  # entries of a task that plans
