@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from smalgos.formats.block import Csr, Taken
 from smalgos.kernels import load
 from smalgos.kernels.cpu import optimizers
+from smalgos.kernels.cpu.factorization_steps import MOST
 from smalgos.kernels.cpu.shared import threads
 from tests.reference import factorization_machine as reference
 
@@ -249,6 +250,21 @@ def test_batches_of_very_unequal_size():
     for first in range(0, len(X), 10):
         part = slice(first, first + 10)
         b.learn(X[part], y[part], None, 10, 1 + first // 10)
+    assert state_of(a) == state_of(b)
+
+
+@pytest.mark.parametrize("left", [0, 3, 1000])
+def test_lists_begin_anew_where_counts_end(left):
+    """What was counted before fits no int32 any more, or just so."""
+    rng = np.random.default_rng(6)
+    X, y, p = sparse(rng, 90, 20), labels_for(rng, 90, "logistic"), start(rng, 20, 4)
+    a, b = (machine(p, 20, 4, "adagrad") for _ in range(2))
+    with threads(2):
+        for m in (a, b):
+            m.learn(X, y, None, 30, 1)
+        a._work.counted[:] = MOST - left
+        for m in (a, b):
+            m.learn(X, y, None, 30, 4)
     assert state_of(a) == state_of(b)
 
 
