@@ -124,7 +124,7 @@ class Machine:
             self._table, self._stride, num_factors, self._linear, LINEAR, 0, code,
             self.fields, n_fields, self._pairs,
         )  # fmt: skip
-        groups = [tuple(map(float, group)) for group in zip(rates, decays, l1, strict=True)]
+        groups = [tuple(map(float, three)) for three in zip(rates, decays, l1, strict=True)]
         self._method = Method(
             loss == "logistic", use_bias, use_linear, opt, *groups,
             0.0 if rescale is None else float(rescale),
@@ -275,7 +275,7 @@ class Machine:
             raise ValueError(f"{n} rows, labels {labels.shape}, weights {weights.shape}")
         if hasattr(features, "array"):
             picked, features = readable(features.rows, np.int64), features.array
-            if len(picked) and not 0 <= picked.min() <= picked.max() < len(features):
+            if len(picked) and not _below(picked, len(features)):
                 raise IndexError(f"rows {picked.min()} to {picked.max()} of {len(features)}")
         entries, found = _entries(features, self.width), (np.empty(0, np.int8), self.width, False)
         if not entries.dense:

@@ -55,7 +55,7 @@ inner = kernel(fastmath=False, no_cpython_wrapper=True)  # never called from Pyt
 ROWS, FEATURES = 64, 128  # of a task
 RING, LISTS = 3, 2  # batches of which rows, and lists by feature, are in memory
 SOON, FLOATS_SOON = 4, 512  # features between a prefetch and its use; more if they are short
-ROWS_SOON = 24  # rows between a prefetch of where they are, or of their keys, and its use
+ROWS_SOON = 24  # rows between a prefetch of where they are, and of their groups, and its use
 ENTRIES_SOON = 10  # rows between a prefetch of their entries and its use
 KEYS_SOON = 48  # entries between a prefetch of what is known of their features and its use
 SUMS_SOON = 16  # entries between a prefetch of the sums of their rows and their use
